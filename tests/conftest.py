@@ -1,0 +1,44 @@
+"""What every test runs under: strict JAX on eight emulated CPU devices, and the switch for parity tests.
+
+JAX is configured through its environment variables, before anything imports it, so that tests which never
+touch it do not pay for importing it. Processes that tests start inherit the same settings.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+JAX_SETTINGS = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": "8",  # sharded code runs for real on any machine
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",  # no silent float32 in bfloat16 code, and the reverse
+    "JAX_NUMPY_RANK_PROMOTION": "raise",  # no broadcast that nobody wrote
+}
+for name, value in JAX_SETTINGS.items():
+    os.environ.setdefault(name, value)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--reference",
+        type=Path,
+        metavar="DIR",
+        help="outputs written by tests/parity/make_reference.py; without it the parity tests are left out",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave parity tests out of a run that was given nothing to compare with."""
+    if config.getoption("--reference") is None:
+        kept = [item for item in items if not item.get_closest_marker("parity")]
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("parity")])
+        items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def reference(request: pytest.FixtureRequest) -> Path:
+    """The folder of fresh reference outputs, given with --reference."""
+    folder = request.config.getoption("--reference")
+    assert isinstance(folder, Path), "parity tests are marked with pytest.mark.parity"
+    return folder.resolve()
