@@ -1,0 +1,73 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, always on stderr.
+
+with Counter("programs") as counter:
+    counter.show(done, total)
+
+for item in track(items, "programs"): ...
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+LINE_EVERY_S = 10.0
+
+
+class Counter:
+    """Shows how much of one piece of work is done."""
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self._bar = None
+        self._begun = self._shown = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(
+                *columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), transient=True
+            )
+            self._task = self._bar.add_task(self.description, total=None, note="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Tell that `done` of `total` is done; `note` stands behind it."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, note=note)
+            return
+        now = time.monotonic()
+        if now - self._shown >= LINE_EVERY_S or (done == total and now - self._begun >= LINE_EVERY_S):
+            self._shown = now
+            of = f" of {total}" if total is not None else ""
+            print(
+                f"{self.description}: {done}{of} after {now - self._begun:.0f} s  {note}".rstrip(),
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield `items` while showing how many are done, out of `total` (taken from `len` where there is one)."""
+    if total is None:
+        length = getattr(items, "__len__", None)
+        total = length() if length else None
+    with Counter(description) as counter:
+        counter.show(0, total)
+        for done, item in enumerate(items, 1):
+            yield item
+            counter.show(done, total)
