@@ -1,0 +1,291 @@
+"""The process that runs programs: started by `process.run_child`, one request in, one frame per program out.
+
+The parent runs
+
+    python -s -P -S -X utf8 -c BOOT FOLDER REQUEST_FD RESULT_FD
+
+(`spawn.py` says why so). The request is marshalled by the parent, which is trusted; what goes back is
+JSON in frames of a 4-byte length and that many bytes. The first frame says that the limits hold, and which;
+then follows one for each program, with its outcome. Where the process dies instead, the parent says so.
+
+A program gets what `python program.py` would give it: a fresh `__main__`, its threads awaited, its exit
+handlers run and its objects finalised before the outcome is sent. It also gets builtins of its own (a copy),
+so that one that replaces `len` does not break the reporting, nor in a batch the programs after it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import gc
+import io
+import marshal
+import os
+import sys
+import time
+from _sitebuiltins import Quitter, _Helper
+
+from . import guard
+from .record import CappedBytes, Recorder, text_stream
+from .values import dumps, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PROGRAM = "<program>"
+_FRAMES = 64  # innermost frames kept of a traceback
+_TEXT = 20_000  # characters kept of a message or traceback
+_Module = type(sys)
+_write, _exit, _getpid, _waitpid = os.write, os._exit, os.getpid, os.waitpid
+
+
+def main() -> None:
+    """Serve one request and exit."""
+    folder, request_fd, result_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    with open(request_fd, "rb") as file:
+        request = marshal.load(file)
+    os.set_inheritable(result_fd, False)
+    sys.dont_write_bytecode = True
+    for name in [name for name in sys.modules if name.partition(".")[0] == __name__.partition(".")[0]]:
+        del sys.modules[name]  # ours, and not for programs to import
+    sys.argv = [PROGRAM]
+    sys.path.remove(folder)
+    sys.path += request["packages"]
+    for name in ("exit", "quit"):  # what `site` adds, which -S leaves out
+        setattr(builtins, name, Quitter(name, "Ctrl-D (i.e. EOF)"))
+    builtins.help = _Helper()
+    stdout: Any = sys.stdout
+    stdout.reconfigure(line_buffering=True)  # what was printed outlives a killed process
+    layers = guard.confine(request["memory_mb"], request["processes"], request["parent"])
+    batch, home = request["batch"], os.getcwd()
+    if guard.start_clock(request["cpu_s"], last=not batch):
+        layers.append("rlimit-cpu")
+    _send(result_fd, f'{{"layers":{dumps(layers)},"clock":{guard.cpu_seconds()}}}')
+    if batch:
+        gc.freeze()
+        for source in request["programs"]:
+            guard.start_clock(request["cpu_s"], last=False)
+            _run_captured(source, result_fd, request["output_bytes"], home)
+    else:
+        recorder = Recorder(4 * request["output_bytes"])
+        outcome = _run(request["programs"][0], recorder)
+        _send(result_fd, _frame(outcome, recorder, stdout=b"", stderr=b""))
+    _exit(0)
+
+
+def _run_captured(source: str, result_fd: int, output_bytes: int, home: str) -> None:
+    """Run one program of a batch: its output goes to memory, for the pipes are shared by all.
+
+    Afterwards this process ends itself, and the parent starts another for the rest, if the program may have
+    left something behind that the next would notice: threads, processes, exit handlers, files, another
+    working folder, exhausted memory.
+    """
+    handlers = atexit._ncallbacks()
+    keep_stdin, keep_stdout, keep_stderr = sys.stdin, sys.stdout, sys.stderr
+    begin = guard.cpu_seconds(), time.perf_counter()
+
+    def too_much() -> None:
+        outcome = Outcome("output-limit", *begin)
+        outcome.spoilt = True
+        _send(result_fd, _frame(outcome, recorder, stdout.getvalue(), stderr.getvalue()))
+        _exit(0)
+
+    stdout, stderr = CappedBytes(output_bytes, too_much), CappedBytes(output_bytes, too_much)
+    sys.stdin = io.StringIO("")
+    sys.stdout = text_stream(stdout, "surrogateescape")
+    sys.stderr = text_stream(stderr, "backslashreplace")
+    recorder = Recorder(4 * output_bytes)
+    outcome = _run(source, recorder)
+    sys.stdin, sys.stdout, sys.stderr = keep_stdin, keep_stdout, keep_stderr
+    outcome.spoilt = (
+        outcome.children
+        or outcome.verdict == "memory"
+        or atexit._ncallbacks() != handlers
+        or ("threading" in sys.modules and sys.modules["threading"].active_count() != 1)
+        or _working_folder() != home
+        or bool(os.listdir(home))
+    )
+    _send(result_fd, _frame(outcome, recorder, stdout.getvalue(), stderr.getvalue()))
+    if outcome.spoilt:
+        _exit(0)
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # the program removed it
+        return ""
+
+
+class Outcome:
+    """How a program ended."""
+
+    def __init__(self, verdict: str, cpu: float, wall: float) -> None:
+        """`cpu` and `wall` are the clocks at its start."""
+        self.verdict = verdict
+        self.cpu = cpu
+        self.wall = wall
+        self.error: dict[str, Any] | None = None
+        self.status = 0  # its exit code, where its parent is a program
+        self.children = False
+        self.spoilt = False
+
+
+def _run(source: str, recorder: Recorder) -> Outcome:
+    outcome = Outcome("passed", guard.cpu_seconds(), time.perf_counter())
+    pid = _getpid()
+    main_module = _Module("__main__")
+    own_builtins = _Module("builtins")
+    builtins.print = recorder.print
+    own_builtins.__dict__.update(builtins.__dict__)
+    namespace = main_module.__dict__
+    namespace["__builtins__"] = own_builtins
+    sys.modules["__main__"], sys.modules["builtins"] = main_module, own_builtins
+    try:
+        exec(compile(source, PROGRAM, "exec", dont_inherit=True), namespace)
+    except SystemExit as stop:
+        if stop.code not in (None, 0):
+            if isinstance(stop.code, int):
+                outcome.status = stop.code & 0xFF
+            else:
+                _complain(stop.code)
+            _note(outcome, stop, source)
+    except BaseException as error:
+        _note(outcome, error, source)
+    try:
+        _finish(namespace, source)
+    except BaseException as error:
+        if outcome.error is None:
+            _note(outcome, error, source)
+    if _getpid() != pid:  # a copy made with os.fork: it exits as it would, and reports and runs nothing more
+        if outcome.error is not None and outcome.error["traceback"]:
+            _complain(outcome.error["traceback"].rstrip())
+        _flush()
+        _exit(outcome.status)
+    _flush()
+    if recorder.full:
+        outcome.verdict = "output-limit"
+    outcome.children = _has_children()
+    return outcome
+
+
+def _finish(namespace: dict[str, Any], source: str) -> None:
+    """What the interpreter does at its end: wait for threads, run exit handlers, let go of the globals."""
+    sys.settrace(None)
+    sys.setprofile(None)
+    sys.setrecursionlimit(1000)
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        threading._shutdown()
+    atexit._run_exitfuncs()
+    for name in list(namespace):
+        if name != "__builtins__":
+            namespace[name] = None
+    if "__del__" in source:
+        gc.collect()
+
+
+def _note(outcome: Outcome, error: BaseException, source: str) -> None:
+    """Put the error into the outcome, with its line in the program and the program's own frames."""
+    outcome.status = outcome.status or 1
+    outcome.verdict = "memory" if isinstance(error, MemoryError) else "error"
+    if outcome.verdict == "memory" and sys.platform == "linux":
+        guard.release_reserve()
+    sys.setrecursionlimit(1000)
+    line = None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == PROGRAM:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) and error.filename == PROGRAM:
+        line = error.lineno
+    try:
+        message = str(error)
+    except BaseException:
+        message = "<its text failed>"
+    try:
+        text = "" if isinstance(error, SystemExit) else _traceback(error, source)
+    except BaseException:  # a program that broke the standard library keeps its error, without the frames
+        text = ""
+    kind = type(error).__name__
+    outcome.error = {"type": kind, "message": message[:_TEXT], "line": line, "traceback": text[-_TEXT:]}
+
+
+def _traceback(error: BaseException, source: str) -> str:
+    import linecache
+    import traceback
+
+    linecache.cache[PROGRAM] = (len(source), None, source.splitlines(keepends=True), PROGRAM)
+    report: Any = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
+    pending = [report]
+    while pending:
+        part = pending.pop()
+        part.stack[:] = [frame for frame in part.stack if frame.filename == PROGRAM]
+        if not part.stack:
+            part.stack = None  # then no "Traceback" heading is written
+        pending += [link for link in (part.__cause__, part.__context__, *(part.exceptions or ())) if link]
+    return "".join(report.format())
+
+
+def _complain(message: object) -> None:
+    try:
+        sys.stderr.write(f"{message}\n")
+    except BaseException:
+        return  # the program closed or replaced it, or its message has no text
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            continue  # the program closed or replaced it
+
+
+def _has_children() -> bool:
+    """Whether processes that the program started are still there (those it daemonised too, on Linux)."""
+    try:
+        while _waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return True
+    except ChildProcessError:
+        return False
+
+
+def _frame(outcome: Outcome, recorder: Recorder, stdout: bytes, stderr: bytes) -> str:
+    clock = guard.cpu_seconds()
+    fields = {
+        "verdict": outcome.verdict,
+        "text": recorder.last_text(),
+        "stdout": stdout.decode("utf-8", "replace"),
+        "stderr": stderr.decode("utf-8", "replace"),
+        "children": outcome.children,
+        "spoilt": outcome.spoilt,
+        "cpu": clock - outcome.cpu,
+        "wall": time.perf_counter() - outcome.wall,
+        "clock": clock,
+        "memory": guard.peak_memory_mb(),
+    }
+    error = "null" if outcome.error is None else "{" + _members(outcome.error) + "}"
+    return f'{{{_members(fields)},"error":{error},"printed":[{",".join(recorder.calls)}]}}'
+
+
+def _members(fields: dict[str, Any]) -> str:
+    return ",".join(
+        [
+            f'"{name}":{quote(value) if isinstance(value, str) else dumps(value)}'
+            for name, value in fields.items()
+        ]
+    )
+
+
+def _send(fd: int, frame: str) -> None:
+    text = frame.encode("ascii")
+    data = memoryview(len(text).to_bytes(4, "big") + text)
+    try:
+        while data:
+            data = data[_write(fd, data) :]
+    except OSError:  # the program closed the pipe, or the parent is gone
+        _exit(1)

@@ -1,0 +1,43 @@
+"""What a program may use, and the one exception of this room."""
+
+from dataclasses import dataclass
+
+
+class SandboxError(Exception):
+    """A mistake of the caller or of the host: one sentence with the remedy. Never the program's doing."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one program may use.
+
+    cpu_s: CPU time, seconds; the clock of the `timeout` verdict.
+    wall_s: wall time, seconds; a backstop for programs that wait. By default `max(3 * cpu_s, 5)`.
+    memory_mb: address space on top of the bare interpreter's, MiB (Linux).
+    output_bytes: bytes on stdout, and as many on stderr; the record of printed values is bounded to match.
+
+    Raises SandboxError for a limit that is not a positive number, the last two whole ones.
+    """
+
+    cpu_s: float = 5.0
+    wall_s: float | None = None
+    memory_mb: int = 1024
+    output_bytes: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        numbers = {"cpu_s": int | float, "wall_s": int | float, "memory_mb": int, "output_bytes": int}
+        for name, kind in numbers.items():
+            value = getattr(self, name)
+            if name == "wall_s" and value is None:
+                continue
+            if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < float("inf"):
+                whole = "whole " if kind is int else ""
+                raise SandboxError(f"the limit {name} is {value!r}: give a positive {whole}number")
+
+    @property
+    def wall_clock_s(self) -> float:
+        """The wall limit in force, seconds."""
+        return max(3 * self.cpu_s, 5.0) if self.wall_s is None else self.wall_s
+
+
+DEFAULT_LIMITS = Limits()

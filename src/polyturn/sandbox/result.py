@@ -1,0 +1,236 @@
+"""What became of one program: the verdict, what it printed, its error, what it used, and what held it.
+
+Verdicts are the parent's. A child only says how its program ended (`passed`, `error`, `memory`,
+`output-limit`), and the parent believes that as far as it agrees with what it saw itself: the clock, the
+pipes, the exit.
+"""
+
+import math
+import signal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Literal
+
+from .limits import Limits
+from .process import Ending
+from .values import from_tree, same_value, to_tree
+
+type Verdict = Literal[
+    "passed", "wrong", "error", "timeout", "memory", "output-limit", "forbidden", "internal-error"
+]
+
+UNSET: Final = object()
+"""Stands for "no value expected", since None can be expected."""
+
+_FATAL = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)  # how a process without memory dies
+
+
+@dataclass(frozen=True)
+class ProgramError:
+    """Why a program did not run to its end.
+
+    type: the exception's class, or one of Exit, Signal, TimeLimit, MemoryLimit, OutputLimit, BadResult,
+        SandboxError.
+    line: of the program, from 1, where one is to blame.
+    traceback: as Python prints it, the program's frames only.
+    """
+
+    type: str
+    message: str
+    line: int | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one program.
+
+    verdict: `passed`: it ran to its end (and the value matched, if one was expected); `wrong`: it did, and
+        the value did not match; `error`: an exception, a non-zero exit or a crash; `timeout`, `memory`,
+        `output-limit`: it went over a limit; `forbidden`: it tampered with the reporting; `internal-error`:
+        the sandbox failed, not the program, so that this must not be scored.
+    stdout, stderr: what it wrote, as UTF-8, up to the output limit.
+    printed: the arguments of each call of `print` to stdout, as they were then: plain built-in values, and
+        `Opaque` for anything else. Empty unless the program came to an end that it could report.
+    last_text: the text of the last call of `print` that had arguments, without its end.
+    error: None for `passed` and `wrong`.
+    cpu_s, wall_s: seconds, without the start of the interpreter.
+    memory_mb: peak resident memory, MiB, with the interpreter's.
+    layers: the isolation really engaged.
+    """
+
+    verdict: Verdict
+    stdout: str = ""
+    stderr: str = ""
+    printed: tuple[tuple[object, ...], ...] = ()
+    last_text: str = ""
+    error: ProgramError | None = None
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    memory_mb: float = 0.0
+    layers: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON types; `printed` as tagged JSON (`values.py`), times to the microsecond."""
+        return {
+            "verdict": self.verdict,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "printed": [[to_tree(value) for value in call] for call in self.printed],
+            "last_text": self.last_text,
+            "error": None if self.error is None else asdict(self.error),
+            "cpu_s": round(self.cpu_s, 6),
+            "wall_s": round(self.wall_s, 6),
+            "memory_mb": round(self.memory_mb, 1),
+            "layers": list(self.layers),
+        }
+
+    def judged(self, expected: object) -> "Result":
+        """The result with `passed` made `wrong` unless what was printed last is the expected value.
+
+        A last print of one argument is compared by value (`values.same_value`), of several by the text they
+        print. Prints without arguments, which print no value, are passed over.
+        """
+        if self.verdict != "passed":
+            return self
+        last = next((call for call in reversed(self.printed) if call), ())
+        if len(last) == 1:
+            match = same_value(last[0], expected)
+        else:
+            match = bool(last) and same_value(self.last_text, expected)
+        return self if match else replace(self, verdict="wrong")
+
+
+def read_outcome(frame: dict[str, Any]) -> Result:
+    """The result that a child's frame tells. ValueError for a frame that no honest child sends."""
+    verdict = frame.get("verdict")
+    if verdict not in ("passed", "error", "memory", "output-limit"):
+        raise ValueError("the verdict is not one that a child gives")
+    for name in ("children", "spoilt"):
+        if not isinstance(frame.get(name), bool):
+            raise ValueError(f"{name} is not true or false")
+    calls = frame.get("printed")
+    if not isinstance(calls, list) or not all(isinstance(call, list) for call in calls):
+        raise ValueError("printed is not a list of lists")
+    _number(frame, "clock")
+    error = None if frame.get("error") is None else _read_error(frame["error"])
+    if verdict == "output-limit":
+        error = ProgramError("OutputLimit", "it wrote or printed more than the output limit")
+    if (error is None) != (verdict == "passed"):
+        raise ValueError("the error does not go with the verdict")
+    return Result(
+        verdict,
+        stdout=_text(frame, "stdout"),
+        stderr=_text(frame, "stderr"),
+        printed=tuple(tuple(from_tree(value) for value in call) for call in calls),
+        last_text=_text(frame, "text"),
+        error=error,
+        cpu_s=_number(frame, "cpu"),
+        wall_s=_number(frame, "wall"),
+        memory_mb=_number(frame, "memory"),
+    )
+
+
+def of_one(outcome: Result | None, ending: Ending, limits: Limits) -> Result:
+    """The result of a program that had a child to itself, from what was told and what was seen."""
+    failed = without_outcome(ending, limits)
+    if outcome is None or ending.flooded or ending.tampered:
+        return failed
+    seen = replace(
+        outcome,
+        stdout=failed.stdout,
+        stderr=failed.stderr,
+        cpu_s=failed.cpu_s,
+        wall_s=failed.wall_s,
+        memory_mb=max(outcome.memory_mb, failed.memory_mb),
+        layers=failed.layers,
+    )
+    return in_time(seen, limits)
+
+
+def in_time(result: Result, limits: Limits) -> Result:
+    """The result, with `passed` made `timeout` if the program ended by itself, but after its time.
+
+    The parent looks at the clock many times a second, not all the time, and does not see that of processes
+    which the program starts.
+    """
+    if result.verdict != "passed" or result.cpu_s <= limits.cpu_s:
+        return result
+    return replace(result, verdict="timeout", error=_too_long(limits))
+
+
+def without_outcome(ending: Ending, limits: Limits) -> Result:
+    """The result of the program that a child was running when it ended without telling, or was stopped."""
+    verdict, error = _cause(ending, limits)
+    return Result(
+        verdict,
+        stdout=ending.stdout.decode("utf-8", "replace"),
+        stderr=ending.stderr.decode("utf-8", "replace"),
+        error=error,
+        cpu_s=ending.cpu_s,
+        wall_s=ending.wall_s,
+        memory_mb=ending.memory_mb,
+        layers=ending.layers,
+    )
+
+
+def _cause(ending: Ending, limits: Limits) -> tuple[Verdict, ProgramError]:
+    if not ending.layers:
+        return "internal-error", ProgramError("SandboxError", ending.trouble)
+    if ending.late:
+        return "internal-error", ProgramError("SandboxError", "this host was too slow to start the program")
+    if ending.cancelled:
+        return "internal-error", ProgramError("SandboxError", "the run was stopped before this program ended")
+    if ending.flooded:
+        text = f"it wrote more than {limits.output_bytes} bytes to stdout or stderr"
+        return "output-limit", ProgramError("OutputLimit", text)
+    if ending.tampered:
+        return "forbidden", ProgramError("BadResult", f"it tampered with the reporting: {ending.tampered}")
+    number = -(ending.status or 0)
+    if ending.overspent or ending.cpu_s > limits.cpu_s or number in (signal.SIGPROF, signal.SIGXCPU):
+        return "timeout", _too_long(limits)
+    if ending.overdue:
+        text = f"it did not end within {limits.wall_clock_s:g} s of wall time"
+        return "timeout", ProgramError("TimeLimit", text)
+    if ending.status is None:
+        text = "another wait in this process took the child's exit: let it wait only for its own children"
+        return "internal-error", ProgramError("SandboxError", text)
+    if number in _FATAL and ending.memory_mb > 0.9 * limits.memory_mb:
+        return "memory", ProgramError("MemoryLimit", f"it died at its limit of {limits.memory_mb} MiB")
+    if number > 0:
+        return "error", ProgramError("Signal", f"it was ended by {_signal_name(number)}")
+    text = f"it left without reporting, by os._exit or the like, with exit code {ending.status}"
+    return "error", ProgramError("Exit", text)
+
+
+def _too_long(limits: Limits) -> ProgramError:
+    return ProgramError("TimeLimit", f"it used more than {limits.cpu_s:g} s of CPU time")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _read_error(tree: Any) -> ProgramError:
+    if not isinstance(tree, dict):
+        raise ValueError("the error is not an object")
+    line = tree.get("line")
+    if line is not None and type(line) is not int:
+        raise ValueError("the line of the error is not a number")
+    return ProgramError(_text(tree, "type"), _text(tree, "message"), line, _text(tree, "traceback"))
+
+
+def _text(tree: dict[str, Any], name: str) -> str:
+    text = tree.get(name)
+    if not isinstance(text, str):
+        raise ValueError(f"{name} is not text")
+    return text.encode("utf-8", "backslashreplace").decode()  # without surrogates, which cannot be printed
+
+
+def _number(tree: dict[str, Any], name: str) -> float:
+    number = tree.get(name)
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < math.inf:
+        raise ValueError(f"{name} is not a positive number")
+    return float(number)

@@ -1,0 +1,341 @@
+"""Plain values as tagged JSON, both ways, and the comparison of two of them.
+
+A printed value leaves the child as text of this form, written the moment it is printed, so that the text is
+the snapshot: later changes to the value cannot reach it. Only exact built-in types are written as themselves;
+numpy scalars and arrays become the Python values they hold; anything else, subclasses with methods of their
+own included, becomes an `Opaque`. The reader builds nothing but those types, so reading cannot run code.
+
+    None, True, 3, 0.5, "text", [..]                as in JSON
+    {"tuple": [..]}  {"set": [..]}  {"frozenset": [..]}
+    {"dict": [[key, value], ..]}
+    {"int": "0x..."}                                integers beyond 64 bits, which decimal digits make slow
+    {"float": "nan" | "inf" | "-inf"}
+    {"surrogates": hex of UTF-8}                    text with surrogates: JSON joins a pair into one character
+    {"opaque": [type, repr]}
+
+This module is loaded in every child, and its start-up is most of the cost of a small program. Hence no
+`json`, `typing` or `dataclasses` here at import: together they would more than double it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+try:
+    from _json import encode_basestring_ascii as quote  # pyright: ignore[reportMissingImports]
+except ImportError:  # an interpreter without the C accelerator
+    from json.encoder import encode_basestring_ascii as quote
+
+LIMIT = 1 << 20  # items plus characters written for one value
+MAX_DEPTH = 100
+_TEXT = 200  # characters kept of an opaque value's repr
+_SAME_HASH = 100
+_UNORDERED = 64  # members of sets or dicts matched one against another, once exact matches are set aside
+
+
+class Opaque:
+    """A value that is not plain data: the name of its type, and its repr (shortened)."""
+
+    __slots__ = ("repr", "type")
+
+    def __init__(self, type: str, repr: str) -> None:
+        self.type = type
+        self.repr = repr
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and (self.type, self.repr) == (other.type, other.repr)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.repr))
+
+    def __repr__(self) -> str:
+        return f"Opaque({self.type!r}, {self.repr!r})"
+
+
+class _TooLarge(Exception):
+    pass
+
+
+# ---- writing
+
+
+def dumps(value: object, limit: int = LIMIT) -> str:
+    """The value as tagged JSON, ASCII only, on one line. Never raises: whatever is not plain is opaque.
+
+    A value of more than `limit` items and characters, or nested deeper than MAX_DEPTH (a list that holds
+    itself), is opaque as a whole.
+    """
+    parts: list[str] = []
+    try:
+        _write(value, parts, [limit], 0)
+    except _TooLarge:
+        return _opaque(value, "<too large or too deep to record>")
+    except Exception:  # a type that lies about itself, or a container changed by its own member's repr
+        return _opaque(value, "<could not be recorded>")
+    return "".join(parts)
+
+
+def _write(value: Any, parts: list[str], room: list[int], depth: int) -> None:
+    kind = type(value)
+    room[0] -= 1
+    if room[0] < 0 or depth > MAX_DEPTH:
+        raise _TooLarge
+    if value is None:
+        parts.append("null")
+    elif kind is bool:
+        parts.append("true" if value else "false")
+    elif kind is int:
+        parts.append(_integer(value, room))
+    elif kind is str:
+        parts.append(_string(value, room))
+    elif kind is float:
+        parts.append(_float(value))
+    elif kind is list:
+        _write_items(value, parts, room, depth)
+    elif kind is tuple or kind is set or kind is frozenset:
+        parts.append('{"' + kind.__name__ + '":')
+        _write_items(value, parts, room, depth)
+        parts.append("}")
+    elif kind is dict:
+        parts.append('{"dict":[')
+        comma = "["
+        for key, item in value.items():
+            parts.append(comma)
+            _write(key, parts, room, depth + 1)
+            parts.append(",")
+            _write(item, parts, room, depth + 1)
+            parts.append("]")
+            comma = ",["
+        parts.append("]}")
+    elif kind is Opaque:
+        parts.append('{"opaque":[' + quote(value.type) + "," + quote(value.repr) + "]}")
+    else:
+        plain = _from_numpy(value, room)
+        if plain is value:
+            parts.append(_opaque(value))
+        else:
+            _write(plain, parts, room, depth + 1)
+
+
+def _write_items(items: Any, parts: list[str], room: list[int], depth: int) -> None:
+    parts.append("[")
+    first = True
+    for item in items:
+        if not first:
+            parts.append(",")
+        first = False
+        _write(item, parts, room, depth + 1)
+    parts.append("]")
+
+
+def _integer(value: int, room: list[int]) -> str:
+    size = value.bit_length()
+    if size < 64:
+        return int.__repr__(value)
+    room[0] -= size // 4
+    if room[0] < 0:
+        raise _TooLarge
+    return '{"int":"' + hex(value) + '"}'
+
+
+def _string(value: str, room: list[int]) -> str:
+    room[0] -= len(value)
+    if room[0] < 0:
+        raise _TooLarge
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return '{"surrogates":"' + value.encode("utf-8", "surrogatepass").hex() + '"}'
+    return quote(value)
+
+
+def _float(value: float) -> str:
+    text = float.__repr__(value)
+    return '{"float":"' + text + '"}' if text in ("nan", "inf", "-inf") else text
+
+
+def _from_numpy(value: Any, room: list[int]) -> object:
+    """The Python value that a numpy scalar or array holds, or `value` itself."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return value
+    if isinstance(value, numpy.generic):
+        plain = value.item()
+        return value if type(plain) is type(value) else plain  # a long double has no Python equal
+    if isinstance(value, numpy.ndarray):
+        if value.size > room[0]:
+            raise _TooLarge
+        return value.tolist()
+    return value
+
+
+def _opaque(value: object, text: str | None = None) -> str:
+    try:
+        name = type(value).__name__
+        if text is None:
+            text = repr(value)
+        return '{"opaque":[' + quote(name[:_TEXT]) + "," + quote(text[:_TEXT]) + "]}"
+    except BaseException:  # a __repr__ that raises, be it SystemExit
+        return '{"opaque":["?","<its repr failed>"]}'
+
+
+# ---- reading
+
+
+def loads(text: str | bytes) -> object:
+    """The value of a tagged JSON text. ValueError for anything `dumps` would not have written."""
+    import json
+
+    try:
+        return from_tree(json.loads(text, parse_constant=_refuse))
+    except RecursionError:
+        raise ValueError("the JSON is nested too deep") from None
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def to_tree(value: object, limit: int = LIMIT) -> object:
+    """The value as a tree of JSON types, to put into a larger JSON document."""
+    import json
+
+    return json.loads(dumps(value, limit))
+
+
+def from_tree(tree: object) -> object:
+    """The value of a tree that `json.loads` made of tagged JSON. ValueError for an unknown tag or shape."""
+    return _read(tree, 0)
+
+
+def snapshot(value: object, limit: int = LIMIT) -> object:
+    """A deep copy of the value in plain types, as it would come back from a child."""
+    return loads(dumps(value, limit))
+
+
+def _read(tree: Any, depth: int) -> object:
+    if depth > 2 * MAX_DEPTH + 2:
+        raise ValueError("the value is nested too deep")
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return tree
+    if isinstance(tree, list):
+        return [_read(item, depth + 1) for item in tree]
+    if isinstance(tree, dict) and len(tree) == 1:
+        ((tag, body),) = tree.items()
+        if isinstance(body, str):
+            return _read_coded(tag, body)
+        if isinstance(body, list):
+            try:
+                return _read_tagged(tag, body, depth + 1)
+            except TypeError:
+                raise ValueError(f"a {tag} holds a value that cannot be hashed") from None
+    raise ValueError("not a value in tagged JSON")
+
+
+def _read_coded(tag: str, body: str) -> object:
+    if tag == "float" and body in ("nan", "inf", "-inf"):
+        return float(body)
+    if tag == "int" and body.lstrip("-").startswith("0x"):
+        return int(body, 16)
+    if tag == "surrogates":
+        return bytes.fromhex(body).decode("utf-8", "surrogatepass")
+    raise ValueError(f"not a {tag[:40]} in tagged JSON")
+
+
+def _read_tagged(tag: str, body: list[Any], depth: int) -> object:
+    if tag == "opaque":
+        if len(body) == 2 and all(isinstance(part, str) for part in body):
+            return Opaque(str(body[0]), str(body[1]))
+    elif tag == "dict":
+        if all(isinstance(pair, list) and len(pair) == 2 for pair in body):
+            keys = _hashable([_read(key, depth) for key, _ in body])
+            return dict(zip(keys, (_read(item, depth) for _, item in body), strict=True))
+    elif tag in ("tuple", "set", "frozenset"):
+        items = [_read(item, depth) for item in body]
+        if tag == "tuple":
+            return tuple(items)
+        return set(_hashable(items)) if tag == "set" else frozenset(_hashable(items))
+    raise ValueError(f"not a {tag[:40]} in tagged JSON")
+
+
+def _hashable(items: list[object]) -> list[object]:
+    """The items, once it is sure that hashing them is cheap.
+
+    Integers that share one hash are easily made (multiples of 2**61 - 1), and a set of many such takes
+    quadratic time to build: a program could stall its reader.
+    """
+    counts: dict[int, int] = {}
+    for item in items:
+        number = hash(item)
+        counts[number] = counts.get(number, 0) + 1
+        if counts[number] > _SAME_HASH:
+            raise ValueError("too many members of a set or dict share one hash")
+    return items
+
+
+# ---- comparing
+
+
+def same_value(got: object, expected: object) -> bool:
+    """Whether two plain values are the same, by kind and by content.
+
+    A tuple equals a list with equal items; floats are equal within 1e-6 relative (1e-12 absolute, for results
+    that should be 0; NaN equals NaN), inside containers too; an integer equals a float only exactly; a bool
+    equals only a bool; text equals only text; the order of sets and dicts does not matter. `expected` may
+    hold numpy values.
+    """
+    return _same(got, snapshot(expected))
+
+
+def _same(got: Any, expected: Any) -> bool:
+    a, b = type(got), type(expected)
+    if a is float and b is float:
+        return _close(got, expected)
+    if a in (int, float) and b in (int, float):
+        return got == expected
+    if a in (list, tuple) and b in (list, tuple):
+        return len(got) == len(expected) and all(map(_same, got, expected))
+    if a in (set, frozenset) and b in (set, frozenset):
+        return _same_members([(x, None) for x in got], [(x, None) for x in expected])
+    if a is dict and b is dict:
+        return _same_members(list(got.items()), list(expected.items()))
+    return a is b and got == expected
+
+
+def _close(a: float, b: float) -> bool:
+    if a == b or (a != a and b != b):
+        return True
+    return abs(a - b) <= max(1e-6 * max(abs(a), abs(b)), 1e-12) < float("inf")
+
+
+def _same_members(got: list[tuple[object, object]], expected: list[tuple[object, object]]) -> bool:
+    """Whether two unordered collections of (key, value) match one to one.
+
+    Equal keys are found by their hash; what is left (floats that are close, say) is matched each against
+    each, and only up to _UNORDERED members, so that no program can make the comparison slow.
+    """
+    if len(got) != len(expected):
+        return False
+    wanted = {key: (key, value) for key, value in expected}
+    left: list[tuple[object, object]] = []
+    for key, value in got:
+        pair = wanted.get(key)
+        if pair is None or not _same(key, pair[0]):
+            left.append((key, value))
+        elif _same(value, pair[1]):
+            del wanted[key]
+        else:
+            return False
+    if len(left) > _UNORDERED:
+        return False
+    for key, value in left:
+        matches = [k for k, pair in wanted.items() if _same(key, pair[0]) and _same(value, pair[1])]
+        if not matches:
+            return False
+        del wanted[matches[0]]
+    return True
