@@ -1,0 +1,1 @@
+"""The CodeGen decoder: shapes, parameters, the pass forwards, the loss."""

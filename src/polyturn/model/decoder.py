@@ -1,0 +1,117 @@
+"""The CodeGen decoder, forwards: whole rows for training and scoring, and rows that grow for sampling.
+
+    x = x + attention(norm(x)) + mlp(norm(x))        one norm feeds both, side by side
+
+`hidden` and `extend` run the same `block`; a test holds them equal. Weights may be of any float type; the
+computation runs in the embedding's dtype, products accumulate in float32.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from polyturn.model.attention import attention, causal_mask
+from polyturn.model.config import ModelConfig
+from polyturn.model.ops import layer_norm, project, rotary_tables, rotate, row
+from polyturn.model.params import IN_SLICES, OUT_SLICES, QKV, Block, Params, layer
+
+type KeysValues = tuple[jax.Array, jax.Array]
+
+
+def hidden(
+    params: Params[jax.Array], config: ModelConfig, tokens: jax.Array, segments: jax.Array
+) -> jax.Array:
+    """The residual stream after the final norm: int `tokens [B, T]` -> `[B, T, D]`.
+
+    Args:
+        segments: int `[B, T]`, which document of its row each position belongs to. Positions count from the
+            start of the row: rotary embedding sees only differences.
+    """
+    mask = causal_mask(segments)
+    tables = rotary_tables(jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape), config.rotary)
+
+    def step(x: jax.Array, weights: Block[jax.Array]) -> tuple[jax.Array, None]:
+        x, _ = block(x, weights, config, tables, lambda q, k, v: (attention(q, k, v, mask), None))
+        return x, None
+
+    x, _ = jax.lax.scan(step, params.embedding[tokens], params.blocks)
+    return layer_norm(x, params.norm_scale, params.norm_bias, config.norm_epsilon)
+
+
+def block(x: jax.Array, w: Block[jax.Array], config: ModelConfig, tables, attend) -> tuple:
+    """One layer: `x [B, T, D] -> ([B, T, D], whatever attend keeps)`.
+
+    Args:
+        attend: `(q, k, v) [B, T, H, K]` with positions already turned in -> (`[B, T, H, K]`, kept).
+    """
+    d = config.width
+    normed = layer_norm(x, w.norm_scale, w.norm_bias, config.norm_epsilon)
+    fused = project(normed, w.w_in.reshape(d, IN_SLICES * d))
+    q, k, v = (
+        h.reshape(*x.shape[:-1], config.heads, -1) for h in jnp.split(fused[..., : QKV * d], QKV, axis=-1)
+    )
+    mixed, kept = attend(rotate(q, tables), rotate(k, tables), v)
+    inner = fused[..., QKV * d :]
+    inner = jax.nn.gelu(inner + row(w.b_in.reshape(-1), inner), approximate=True)  # "gelu_new"
+    both = jnp.concatenate([mixed.reshape(*x.shape[:-1], d), inner], axis=-1)
+    return x + project(both, w.w_out.reshape(OUT_SLICES * d, d)) + row(w.b_out, x), kept
+
+
+def logits(params: Params[jax.Array], x: jax.Array) -> jax.Array:
+    """`[..., D] -> [..., V]`, float32."""
+    out = jax.lax.dot_general(
+        x, params.head, (((x.ndim - 1,), (0,)), ((), ())), preferred_element_type=jnp.float32
+    )
+    return out + row(params.head_bias, out)
+
+
+@partial(jax.jit, static_argnums=1)
+def forward(params: Params[jax.Array], config: ModelConfig, tokens: jax.Array) -> jax.Array:
+    """Logits of whole rows, one document each: int `[B, T]` -> float32 `[B, T, V]`."""
+    return logits(params, hidden(params, config, tokens, jnp.zeros_like(tokens)))
+
+
+def empty_cache(config: ModelConfig, rows: int, length: int, dtype: DTypeLike) -> list[KeysValues]:
+    """Room for the keys and values of `length` positions: per layer, two `[rows, length, H, K]`.
+
+    One pair of arrays a layer rather than one stacked array: XLA updates each in place when it is donated.
+    """
+    shape = (rows, length, config.heads, config.head_width)
+    return [(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.layers)]
+
+
+def extend(
+    params: Params[jax.Array],
+    config: ModelConfig,
+    tokens: jax.Array,
+    start: jax.Array,
+    cache: list[KeysValues],
+) -> tuple[jax.Array, list[KeysValues]]:
+    """Carry rows on: read `tokens [B, T]` behind the `start [B]` positions already in the cache.
+
+    Positions of the cache at or behind `start + T` hold no meaning and are never looked at, so a row may be
+    padded at its end: overwrite what follows by passing a smaller `start` next time.
+
+    Returns:
+        x: `[B, T, D]`, the residual stream after the final norm.
+        cache: the same arrays with T positions written from `start` on. The caller sees to it that they fit.
+    """
+    b, t = tokens.shape
+    positions = start[:, None] + jnp.arange(t)[None, :]
+    tables = rotary_tables(positions, config.rotary)
+    mask = jnp.arange(cache[0][0].shape[1])[None, None, :] <= positions[:, :, None]
+    rows = jnp.arange(b)[:, None]
+
+    def attend(kept: KeysValues, q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, KeysValues]:
+        keys = kept[0].at[rows, positions].set(k)
+        values = kept[1].at[rows, positions].set(v)
+        return attention(q, keys, values, mask), (keys, values)
+
+    x = params.embedding[tokens]
+    written = []
+    for index, kept in enumerate(cache):
+        x, new = block(x, layer(params.blocks, index), config, tables, partial(attend, kept))
+        written.append(new)
+    return layer_norm(x, params.norm_scale, params.norm_bias, config.norm_epsilon), written
