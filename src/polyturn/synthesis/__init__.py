@@ -1,0 +1,1 @@
+"""From intents to a program, one turn at a time: the turn format, truncation, sessions and their files."""

@@ -1,0 +1,142 @@
+"""One program, built turn by turn: state an intent, get its code, see the program so far run.
+
+session = Session(model)
+turn = session.turn("Assign the list [3, 1, 2] to a variable named xs.")
+turn.code, turn.result.stdout
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from polyturn.sandbox import Limits, Result, run_program
+from polyturn.synthesis.completer import Completer, Sampling
+from polyturn.synthesis.truncate import truncate, turn_end
+from polyturn.synthesis.turns import Turn, code_text, intent_text, program_source
+from polyturn.utils.errors import UserError
+
+type Run = Callable[[str], Result]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One turn of a session, done."""
+
+    intent: str
+    code: str
+    seed: int  # the one its code was drawn with
+    ended_by: str | None = (
+        None  # the truncation rule that ended it, see `truncate`; "edited" if written by hand
+    )
+    result: Result | None = None  # of the program up to and with this turn; None if it was not run
+    output: str = ""  # what this turn added to what the program prints
+
+
+class Session:
+    """The history of one program. Every change keeps the steps consistent or leaves them as they were."""
+
+    def __init__(
+        self,
+        model: Completer,
+        *,
+        prefix: str = "",
+        sampling: Sampling | None = None,
+        limits: Limits | None = None,
+        run: Run | None = None,
+    ) -> None:
+        """Begin an empty program.
+
+        Args:
+            model: what writes the code.
+            prefix: code put before the first turn, such as imports.
+            sampling: how code is drawn; the seed of each turn follows from this one.
+            limits: of each run of the program.
+            run: runs a program instead of the sandbox's `run_program`; for tests and remote sandboxes.
+        """
+        self.model = model
+        self.prefix = prefix
+        self.sampling = sampling or Sampling()
+        self.limits = limits or Limits()
+        self.steps: list[Step] = []
+        self._run = run or (lambda source: run_program(source, self.limits))
+
+    @property
+    def source(self) -> str:
+        """The program so far, intents as comments, ready to run or to save as a .py file."""
+        return program_source([Turn(s.intent, s.code) for s in self.steps], self.prefix)
+
+    def turn(self, intent: str, seed: int | None = None) -> Step:
+        """Write the code for one more intent and run the program so far.
+
+        Raises:
+            UserError: the intent is empty, or the history no longer fits the model's context.
+        """
+        step = self._write(self.steps, intent, self.sampling.seed if seed is None else seed)
+        self.steps.append(step)
+        return step
+
+    def retry(self) -> Step:
+        """Write the last turn anew with the next seed."""
+        last = self._at(-1)
+        step = self._write(self.steps[:-1], last.intent, last.seed + 1)
+        self.steps[-1] = step
+        return step
+
+    def undo(self) -> Step:
+        """Take the last turn back and return it."""
+        self._at(-1)
+        return self.steps.pop()
+
+    def edit(self, number: int, *, intent: str | None = None, code: str | None = None) -> list[Step]:
+        """Change turn `number` (1 is the first) and bring what follows in line with it.
+
+        A new intent is written anew, and so are the turns behind it, which were written for the old code. New
+        code is taken as it is, and the turns behind it keep theirs; all of them run again.
+
+        Returns:
+            The changed step and all behind it.
+        """
+        index = number - 1
+        old = self._at(index)
+        kept, rest = self.steps[:index], self.steps[index + 1 :]
+        if code is not None:
+            changed = replace(
+                old, intent=intent or old.intent, code=code.strip("\n").rstrip(), ended_by="edited"
+            )
+            for step in [changed, *rest]:
+                kept.append(self._ran(kept, step))
+        else:
+            for words, seed in [(intent or old.intent, old.seed), *((s.intent, s.seed) for s in rest)]:
+                kept.append(self._write(kept, words, seed))
+        self.steps = kept
+        return self.steps[index:]
+
+    def rerun(self) -> list[Step]:
+        """Run every turn's program again, as after loading a transcript."""
+        done: list[Step] = []
+        for step in self.steps:
+            done.append(self._ran(done, step))
+        self.steps = done
+        return done
+
+    def _at(self, index: int) -> Step:
+        if not -len(self.steps) <= index < len(self.steps) or not self.steps:
+            raise UserError(f"There is no such turn: the program has {len(self.steps)}.")
+        return self.steps[index]
+
+    def _write(self, before: Sequence[Step], intent: str, seed: int) -> Step:
+        if not intent.strip():
+            raise UserError("The intent is empty; say in a sentence what the next step should do.")
+        pieces = [self.prefix] if self.prefix else []
+        for step in before:
+            pieces += [intent_text(step.intent), code_text(step.code)]
+        written = self.model.continue_text(
+            [*pieces, intent_text(intent)], replace(self.sampling, seed=seed), turn_end
+        )
+        cut = truncate(written.text, unfinished=written.finish_reason == "length")
+        return self._ran(before, Step(intent.strip(), cut.code, seed, cut.reason))
+
+    def _ran(self, before: Sequence[Step], step: Step) -> Step:
+        result = self._run(program_source([Turn(s.intent, s.code) for s in [*before, step]], self.prefix))
+        earlier = before[-1].result.stdout if before and before[-1].result else ""
+        new = result.stdout.removeprefix(earlier) if result.stdout.startswith(earlier) else result.stdout
+        return replace(step, result=result, output=new)
