@@ -2,28 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from polyturn.engine.types import Complete, Completion, Sampling
 from polyturn.sandbox import run_program
 from polyturn.synthesis import transcript
-from polyturn.synthesis.completer import Sampling
 from polyturn.synthesis.session import Session
 from polyturn.utils.errors import UserError
-
-
-@dataclass
-class Answer:
-    text: str
-    finish_reason: str = "stop"
 
 
 class Scripted:
     """Continues by looking the last intent up; keeps what it was asked."""
 
-    ANSWERS = {
+    ANSWERS: ClassVar = {
         "set x": "x = {seed}\n\n# set y\ny = 2\n",
         "print x": "print(x)",
         "print x twice": "print(x)\nprint(x)",
@@ -34,11 +28,11 @@ class Scripted:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    def continue_text(self, pieces: Sequence[str], sampling: Sampling, end) -> Answer:
+    def continue_text(self, pieces: Sequence[str], sampling: Sampling, complete: Complete) -> Completion:
         self.asked.append(list(pieces))
         intent = pieces[-1].removeprefix("# ").strip()
         text = self.ANSWERS[intent].replace("{seed}", str(sampling.seed))
-        return Answer(text, "length" if intent == "long" else "stop")
+        return Completion([], text, "length" if intent == "long" else "stop", [], 0)
 
 
 @pytest.fixture
@@ -153,7 +147,7 @@ def test_a_damaged_session_is_one_sentence(content: str, session: Session, tmp_p
     path = tmp_path / "s.json"
     path.write_text(content)
     session.turn("set x")
-    with pytest.raises(UserError, match="s.json"):
+    with pytest.raises(UserError, match=r"s\.json"):
         transcript.restore(session, path)
     assert len(session.steps) == 1
 

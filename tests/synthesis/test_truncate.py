@@ -72,9 +72,11 @@ def test_the_first_indentation_survives() -> None:
 
 
 LINES = st.sampled_from(
-    ["x = 1", "print(x)", "# next", "def f(a):", "    return a", "", "'''", '"""doc"""', "else:", "if x:", "    y = f(2)",
-     "class A:", "    pass", "z = [", "]", "@d", "printed = 2", "x = = 3", "<|endoftext|>"]
-)  # fmt: skip
+    [
+        *("x = 1", "print(x)", "# next", "def f(a):", "    return a", "", "'''", '"""doc"""', "else:", "if x:"),
+        *("    y = f(2)", "class A:", "    pass", "z = [", "]", "@d", "printed = 2", "x = = 3", "<|endoftext|>"),
+    ]
+)
 
 
 @given(st.lists(LINES, max_size=12).map("\n".join))

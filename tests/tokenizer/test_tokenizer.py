@@ -45,11 +45,15 @@ def test_runs_of_blanks_are_one_token(tokenizer: Tokenizer, run: str) -> None:
     assert len(tokenizer.encode(run)) == 1
 
 
-@pytest.mark.parametrize("word", ["xs", "total_count", "velorin", "Größe", "3.14", "907", "green tea", "[3, 1, 2]", "{'a': 1}"])
+WORDS = ["xs", "total_count", "velorin", "Größe", "3.14", "907", "green tea", "[3, 1, 2]", "{'a': 1}"]
+PLACES = [("named ", "."), ("", " = 1"), ("print(", ")"), ('"', '"'), ("`", "`"), ("x in ", ":\n"), ("", "\n")]
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_a_name_or_value_is_spelled_alike_everywhere(tokenizer: Tokenizer, word: str) -> None:
     """In each of these places its tokens are the same: that is what lets a small model copy it."""
     alone = tokenizer.encode(word)
-    for before, after in [("named ", "."), ("", " = 1"), ("print(", ")"), ('"', '"'), ("`", "`"), ("x in ", ":\n"), ("", "\n")]:
+    for before, after in PLACES:
         ids = tokenizer.encode(before + word + after)
         start = len(tokenizer.encode(before))
         assert ids[start : start + len(alone)] == alone

@@ -51,7 +51,7 @@ def initialise_copying(config: ModelConfig, key: jax.Array) -> Params[jax.Array]
     asking = jax.random.normal(next(keys), (d,))
     asking = asking / jnp.linalg.norm(asking)
     pitch = jnp.zeros(k).at[jnp.arange(0, 2 * len(PITCHES), 2)].set(jnp.sqrt(jnp.array(PITCHES)))
-    angle = 10000.0 ** (-jnp.arange(len(PITCHES)) * 2.0 / config.rotary)
+    angle = 10000.0 ** (-2.0 * jnp.arange(len(PITCHES), dtype=jnp.float32) / config.rotary)
     turned = jnp.zeros(k)
     for pair, weight in enumerate(PITCHES):  # the key of position s, turned on by one, meets the query of s + 1
         turned = turned.at[2 * pair].set(sqrt(weight) * jnp.cos(angle[pair]))

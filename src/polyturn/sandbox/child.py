@@ -27,7 +27,7 @@ from _sitebuiltins import Quitter, _Helper
 
 from . import guard
 from .record import CappedBytes, Recorder, text_stream
-from .values import dumps, quote
+from .values import dumps, quote  # pyright: ignore[reportPrivateImportUsage]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

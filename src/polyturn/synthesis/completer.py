@@ -1,27 +1,9 @@
 """What a session needs of whatever writes the code: our engine, or an endpoint elsewhere."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a continuation is drawn. Temperature 0 takes the likeliest token each time."""
-
-    temperature: float = 0.2
-    top_p: float = 0.95
-    max_tokens: int = 256
-    seed: int = 0
-
-
-class Continuation(Protocol):
-    """What came back: the text, and why it ended ("stop", "eos" or "length")."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def finish_reason(self) -> str: ...
+from polyturn.engine.types import Complete, Completion, Sampling
 
 
 class Completer(Protocol):
@@ -30,8 +12,6 @@ class Completer(Protocol):
     Pieces are encoded apart, so what was encoded for an earlier call stays valid for a later one.
     """
 
-    def continue_text(
-        self, pieces: Sequence[str], sampling: Sampling, end: Callable[[str], int | None]
-    ) -> Continuation:
-        """Write on behind the last piece until `end(text so far)` gives a position, which cuts the text."""
+    def continue_text(self, pieces: Sequence[str], sampling: Sampling, complete: Complete) -> Completion:
+        """Write on behind the last piece until `complete(text so far)` gives a position, which cuts the text."""
         ...

@@ -8,11 +8,14 @@ turn.code, turn.result.stdout
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from polyturn.engine.types import Sampling
 from polyturn.sandbox import Limits, Result, run_program
-from polyturn.synthesis.completer import Completer, Sampling
+from polyturn.synthesis.completer import Completer
 from polyturn.synthesis.truncate import truncate, turn_end
 from polyturn.synthesis.turns import Turn, code_text, intent_text, program_source
 from polyturn.utils.errors import UserError
+
+MAX_TOKENS = 256  # of one turn
 
 type Run = Callable[[str], Result]
 
@@ -54,7 +57,7 @@ class Session:
         """
         self.model = model
         self.prefix = prefix
-        self.sampling = sampling or Sampling()
+        self.sampling = sampling or Sampling(max_tokens=MAX_TOKENS)
         self.limits = limits or Limits()
         self.steps: list[Step] = []
         self._run = run or (lambda source: run_program(source, self.limits))

@@ -68,8 +68,9 @@ def read_intents(path: str | Path) -> list[str]:
         content = _read_json(path)
         turns = content.get("turns") if isinstance(content, dict) else content
         rows = turns if isinstance(turns, list) else [None]
-        intents = [t.get("intent") if isinstance(t, dict) else t for t in rows]
-        if not all(isinstance(i, str) for i in intents):
+        found = [t.get("intent") if isinstance(t, dict) else t for t in rows]
+        intents = [i for i in found if isinstance(i, str)]
+        if len(intents) < len(found):
             raise UserError(f"{path} must hold a list of intents, each a string.")
     else:
         lines = (line.strip() for line in _read(path).splitlines())

@@ -20,11 +20,11 @@ was left unfinished, so that it cannot spoil the turns after it.
 """
 
 import ast
-import codeop
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+ALLOW_INCOMPLETE = 0x4000  # PyCF_ALLOW_INCOMPLETE_INPUT of CPython, which `codeop` uses and does not document
 END_OF_TEXT = "<|endoftext|>"
 CONTINUES = re.compile(r"(else|elif|except|finally|case)\b|[)\]}]")
 DEFINITION = re.compile(r"(async\s+def|def|class)\s+(\w+)")
@@ -158,7 +158,7 @@ def _open(source: str) -> bool:
     """Whether more lines could still make `source` valid: an open bracket, an open string, a header alone."""
     try:
         compile(
-            source, "<turn>", "exec", ast.PyCF_ONLY_AST | codeop.PyCF_ALLOW_INCOMPLETE_INPUT
+            source, "<turn>", "exec", ast.PyCF_ONLY_AST | ALLOW_INCOMPLETE
         )  # parses, runs nothing
     except SyntaxError as error:
         return "incomplete input" in str(error)

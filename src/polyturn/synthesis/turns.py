@@ -25,7 +25,9 @@ class Encoder(Protocol):
 
     eos_id: int
 
-    def encode(self, text: str, /) -> list[int]: ...
+    def encode(self, text: str, /) -> list[int]:
+        """Token ids of `text`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -87,4 +89,4 @@ def encode_for_training(
         code = tokenizer.encode(code_text(turn.code))
         target += [bool(ids)] + [False] * (len(intent) - 1) + [True] * len(code)
         ids += intent + code
-    return ids + [tokenizer.eos_id], target + [True]
+    return [*ids, tokenizer.eos_id], [*target, True]

@@ -63,6 +63,7 @@ class Tokenizer:
             "unk_token": END_OF_TEXT,
             "pad_token": pad,
             "clean_up_tokenization_spaces": False,
+            "split_special_tokens": True,  # text stays text in transformers too
             "model_max_length": 2048,
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -1,0 +1,1 @@
+"""Small and boring: files, errors, progress."""

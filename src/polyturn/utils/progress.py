@@ -9,9 +9,8 @@ for item in track(items, "programs"): ...
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Self, TypeVar
+from typing import Self
 
-T = TypeVar("T")
 LINE_EVERY_S = 10.0
 
 
@@ -61,7 +60,7 @@ class Counter:
             )
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def track[T](items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Yield `items` while showing how many are done, out of `total` (taken from `len` where there is one)."""
     if total is None:
         length = getattr(items, "__len__", None)

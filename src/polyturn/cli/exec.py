@@ -1,0 +1,54 @@
+"""`polyturn exec`: run a JSONL file of programs in the sandbox."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def execute(
+    programs: Annotated[Path, tyro.conf.Positional],
+    out: Path,
+    workers: int = 1,
+    cpu_s: float = 5.0,
+    wall_s: float | None = None,
+    memory_mb: int = 1024,
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> int:
+    """Run every program of a file and write one result a line, in the same order. Run again, it goes on.
+
+    Exit code 1 if lines of PROGRAMS could not be read; the others were run.
+
+    Args:
+        programs: JSONL of {"id", "program", "stdin"?, "expected"?}.
+        out: Where the results go, JSONL; results that are there are kept.
+        workers: Programs run at a time.
+        cpu_s: Seconds of CPU time for each.
+        wall_s: Seconds on the clock for each; by default three times the CPU time and at least 5.
+        memory_mb: MiB for each, on top of the interpreter's.
+        json_output: Print the summary as one JSON object.
+    """
+    from polyturn.sandbox import Limits, exec_file
+    from polyturn.utils.progress import Counter
+
+    with Counter("programs") as counter:
+        summary = exec_file(programs, out, Limits(cpu_s, wall_s, memory_mb), workers, counter.show)
+    for sentence in summary.malformed:
+        print(sentence, file=sys.stderr)
+    if json_output:
+        print(
+            json.dumps(
+                {
+                    "schema": 1,
+                    "verdicts": summary.verdicts,
+                    "kept": summary.kept,
+                    "malformed": len(summary.malformed),
+                }
+            )
+        )
+    else:
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items()))
+        print(f"{sum(summary.verdicts.values())} results in {out}: {counts or 'none'}")
+    return 1 if summary.malformed else 0

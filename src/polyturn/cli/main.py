@@ -1,0 +1,78 @@
+"""`polyturn VERB`: finds the verb, parses its arguments, turns a user's mistake into one sentence and exit code 2.
+
+A verb is a function in a module of its own. The list below names them without importing them, so that help is
+there at once and a verb pays only for what it uses.
+"""
+
+import sys
+from importlib import import_module
+
+VERBS = {
+    "demo": ("polyturn.cli.demo:demo", "watch the built-in model write and run programs turn by turn"),
+    "chat": (
+        "polyturn.cli.chat:chat",
+        "state intents one by one; see the code, see it run; undo, edit, retry, save",
+    ),
+    "synth": ("polyturn.cli.synth:synth", "turns from a file -> a program"),
+    "sample": ("polyturn.cli.sample:sample", "completions of a prompt"),
+    "exec": ("polyturn.cli.exec:execute", "run a JSONL file of programs in the sandbox"),
+    "models": ("polyturn.cli.models:models", "the built-in models and what is in the local cache"),
+    "train": ("polyturn.cli.train:train", "a recipe, with overrides; resumes by itself"),
+    "tokenizer train": ("polyturn.cli.tokenizer:train", "a tokenizer from a corpus"),
+}
+USAGE = "usage: polyturn VERB [ARGUMENTS]      polyturn VERB --help tells more of a verb"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line. Returns the exit code: 0, 1 for a failed check, 2 for a user's mistake, 130 for Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if words[0] == "--version":
+        import polyturn
+
+        print(f"polyturn {polyturn.__version__}")
+        return 0
+    verb = next((v for v in VERBS if words[: len(v.split())] == v.split()), None)
+    if verb is None:
+        return _unknown(words)
+    return _run(verb, words[len(verb.split()) :])
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    import tyro
+
+    from polyturn.sandbox import SandboxError
+    from polyturn.utils.errors import UserError
+
+    module, name = VERBS[verb][0].split(":")
+    function = getattr(import_module(module), name)
+    try:
+        return tyro.cli(function, prog=f"polyturn {verb}", args=rest) or 0
+    except (UserError, SandboxError) as error:
+        print(f"polyturn {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        sys.stdout = None
+        return 0
+
+
+def _unknown(words: list[str]) -> int:
+    group = [v for v in VERBS if v.split()[0] == words[0]]
+    meant = f"did you mean `polyturn {group[0]}`?" if group else "`polyturn --help` lists the verbs."
+    print(f"polyturn: there is no verb {' '.join(words[:2])!r}; {meant}", file=sys.stderr)
+    return 2
+
+
+def _help() -> str:
+    width = max(map(len, VERBS)) + 2
+    lines = [f"  {verb:<{width}}{text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(["Polyturn: language models that write programs turn by turn.", "", USAGE, "", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Runs composed programs and keeps those that are worth learning from, with what they printed.
+
+Programs run in the sandbox's shared child, never in this process.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from polyturn.curriculum.draft import Program
+from polyturn.sandbox import Limits, Result, run_batch
+from polyturn.synthesis.turns import program_source
+
+MAX_OUTPUT = 300
+"""Characters that a program may print. Longer outputs come from numbers and lists grown out of hand."""
+LIMITS = Limits(cpu_s=2.0, memory_mb=256, output_bytes=1 << 16)
+
+Fault = Literal["error", "limit", "long output", "nothing printed", "empty value", "no plain value"]
+"""Why a program is dropped."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A program that ran, and what it printed."""
+
+    program: Program
+    stdout: str
+    value: Any
+    """What the last print printed: its argument, or its text where it had several."""
+
+
+def verify(programs: Sequence[Program], limits: Limits = LIMITS) -> list[Verified | Fault]:
+    """Run programs; for each, in order, what it printed or why it is dropped.
+
+    Raises SandboxError where the sandbox cannot run anything on this host.
+    """
+    results = run_batch([program_source(program.turns) for program in programs], limits)
+    return [_judge(program, result) for program, result in zip(programs, results, strict=True)]
+
+
+def _judge(program: Program, result: Result) -> Verified | Fault:
+    if result.verdict != "passed":
+        return "error" if result.verdict == "error" else "limit"
+    last = next((call for call in reversed(result.printed) if call), None)
+    if last is None:
+        return "nothing printed"
+    if len(result.stdout) > MAX_OUTPUT:
+        return "long output"
+    if not all(_is_plain(value) for call in result.printed for value in call):
+        return "no plain value"
+    value = last[0] if len(last) == 1 else result.last_text
+    if value in ("", [], {}, ()):
+        return "empty value"  # too many wrong programs would print it as well
+    return Verified(program, result.stdout, value)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value prints the same on every run. A set does not: its order depends on how it was made."""
+    return all(isinstance(part, str | int | float | list | tuple | dict | None) for part in _parts(value))
+
+
+def _parts(value: object) -> Iterator[object]:
+    """A value and everything in it."""
+    yield value
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _parts(item)

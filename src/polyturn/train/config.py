@@ -1,0 +1,40 @@
+"""What defines a training run: everything its result depends on, and nothing else. Imports no JAX."""
+
+from dataclasses import dataclass
+
+from polyturn.model.config import ModelConfig
+from polyturn.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay, the paper's (paper, section 2 and appendix)."""
+
+    peak_rate: float
+    end_rate: float
+    warmup: int  # steps from 0 to peak_rate
+    decay: float = 0.1  # on matrices; norms and biases are left alone
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    clip: float = 1.0  # largest global norm of a gradient
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run over one set of packed rows."""
+
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    steps: int
+    rows: int  # per step
+    seed: int = 0
+    compute: str = "bfloat16"  # dtype of activations and products; weights and sums stay float32
+    log_every: int = 20
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.compute not in ("bfloat16", "float32"):
+            raise UserError(f"The compute dtype is bfloat16 or float32, not {self.compute}.")
+        if min(self.steps, self.rows, self.log_every, self.save_every) < 1:
+            raise UserError("steps, rows, log_every and save_every must be at least 1.")

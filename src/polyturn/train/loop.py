@@ -1,0 +1,127 @@
+"""The training loop: from a configuration and packed rows to trained weights, through any number of kills.
+
+A run lives in a folder: `run.json` (what it is), `metrics.jsonl` (how it went), `checkpoints/` (where it stands).
+Calling `train` again on the folder carries on at the newest checkpoint and gives bitwise the losses that an
+unbroken run gives, since batch k depends on the seed and k alone. Nothing waits for the device but the lines
+of the log.
+"""
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import jax
+
+from polyturn.data.batches import batch
+from polyturn.data.packing import Rows
+from polyturn.model.params import Params
+from polyturn.train.checkpoints import checkpoints
+from polyturn.train.config import TrainConfig
+from polyturn.train.step import State, start, train_step
+from polyturn.utils.atomic import write_text
+from polyturn.utils.errors import UserError
+
+type Report = Callable[[dict[str, float]], None]
+type Evaluate = Callable[[Params[jax.Array]], dict[str, float]]
+
+
+def train(
+    config: TrainConfig,
+    rows: Rows,
+    folder: Path,
+    *,
+    initial: Params[jax.Array] | None = None,
+    evaluate: Evaluate | None = None,
+    report: Report = lambda line: None,
+    stop_after: float = float("inf"),
+) -> State:
+    """Run `config` to its last step, or until `stop_after` seconds have passed, and return the state.
+
+    Args:
+        rows: the training data, the same at every call for a folder.
+        initial: weights to begin from instead of fresh ones (the hand-over from an earlier stage).
+        evaluate: called at every checkpoint with the weights; what it returns is logged.
+        report: gets every line of the log as it is written.
+
+    Raises:
+        UserError: the folder holds another run, or another process is at work in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder), checkpoints(folder / "checkpoints") as saved:
+        _claim(folder, config, rows)
+        state = start(config)
+        if initial is not None:
+            state = State(state.step, initial, state.moments)
+        state = saved.restore(state) or state
+        with _log(folder / "metrics.jsonl", int(state.step), report) as write:
+            return _steps(config, rows, state, saved.save, evaluate, write, stop_after)
+
+
+def _steps(config, rows, state, save, evaluate, write, stop_after) -> State:
+    begun = mark = time.monotonic()
+    saved_at = marked_at = step = int(state.step)
+    while step < config.steps and time.monotonic() - begun < stop_after:
+        state, metrics = train_step(config, state, batch(rows, config.seed, step, config.rows))
+        step += 1
+        if step % config.log_every == 0 or step == config.steps:
+            line = {"step": step} | {name: float(value) for name, value in metrics.items()}
+            now = time.monotonic()
+            tokens = (step - marked_at) * config.rows * rows.tokens.shape[1]
+            write(line | {"tokens_per_s": tokens / (now - mark)})
+            mark, marked_at = now, step
+        if step % config.save_every == 0 or step == config.steps:
+            save(state)
+            saved_at = step
+            if evaluate is not None:
+                write({"step": step} | evaluate(state.params))
+                mark, marked_at = time.monotonic(), step
+    if saved_at != step:
+        save(state)
+    return state
+
+
+def _claim(folder: Path, config: TrainConfig, rows: Rows) -> None:
+    """Write down what this run is, or check that the folder's run is the same one."""
+    mine = {"config": asdict(config), "rows": rows.digest(), "backend": jax.default_backend()}
+    path = folder / "run.json"
+    if not path.exists():
+        write_text(path, json.dumps(mine, indent=2) + "\n")
+        return
+    theirs = json.loads(path.read_text())
+    if theirs["config"] != mine["config"] or theirs["rows"] != mine["rows"]:
+        raise UserError(
+            f"{folder} holds a run with other settings or data; choose another folder or remove it."
+        )
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; the lock goes with the process, however it ends."""
+    with open(folder / "lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"Another process is training in {folder}; wait for it or choose another folder."
+            ) from None
+        yield
+
+
+@contextmanager
+def _log(path: Path, step: int, report: Report) -> Iterator[Report]:
+    """Append lines to the log, after dropping those of steps that a kill has undone."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    write_text(path, "".join(line + "\n" for line in kept))
+    with open(path, "a") as handle:
+
+        def write(line: dict[str, float]) -> None:
+            handle.write(json.dumps(line) + "\n")
+            handle.flush()
+            report(line)
+
+        yield write
