@@ -9,10 +9,6 @@ import pytest
 from polyturn.cli.main import VERBS, main
 
 
-def polyturn(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "polyturn.cli.main", *arguments], capture_output=True, text=True, **options)
-
-
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
@@ -74,7 +70,8 @@ def test_a_mistake_is_one_sentence_and_code_2(
 
 
 def test_exec_runs_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "p.jsonl").write_text('{"id": 1, "program": "print(1)", "expected": 1}\nnot json\n{"id": 2, "program": "1/0"}\n')
+    lines = ['{"id": 1, "program": "print(1)", "expected": 1}', "not json", '{"id": 2, "program": "1/0"}']
+    (tmp_path / "p.jsonl").write_text("\n".join(lines) + "\n")
     arguments = ["exec", str(tmp_path / "p.jsonl"), "--out", str(tmp_path / "r.jsonl")]
     assert main(arguments) == 1
     first = (tmp_path / "r.jsonl").read_text()

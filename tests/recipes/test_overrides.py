@@ -17,10 +17,10 @@ def test_values_reach_their_place_and_nothing_else() -> None:
     assert override(recipe, []) == recipe
 
 
-@pytest.mark.parametrize(
-    "change",
-    ["steps=7", "stages.5.train.steps=7", "stages.1.train.steps", "stages.1.train.steps=many", "stages.1.train.steps=0.5"],
-)
+STEPS = "stages.1.train.steps"
+
+
+@pytest.mark.parametrize("change", ["steps=7", "stages.5.train.steps=7", STEPS, f"{STEPS}=many", f"{STEPS}=0.5"])
 def test_a_wrong_override_is_one_sentence(change: str) -> None:
     with pytest.raises(UserError, match=change.split("=")[0].replace(".", r"\.")):
         override(polyturn_micro_mono(), [change])

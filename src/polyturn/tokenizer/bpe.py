@@ -52,8 +52,12 @@ class Tokenizer:
         """The text of `ids`. Bytes that are no whole UTF-8 character, as at a cut, become U+FFFD."""
         return self.backend.decode(ids, skip_special_tokens=False)
 
-    def save(self, folder: Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers.AutoTokenizer` reads them."""
+    def save(self, folder: Path, context: int = 2048) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers.AutoTokenizer` reads them.
+
+        Args:
+            context: the longest text, in tokens, of the model that this goes with.
+        """
         self.backend.save(str(folder / "tokenizer.json"))
         pad = self.backend.id_to_token(self.pad_id)
         config = {
@@ -64,7 +68,7 @@ class Tokenizer:
             "pad_token": pad,
             "clean_up_tokenization_spaces": False,
             "split_special_tokens": True,  # text stays text in transformers too
-            "model_max_length": 2048,
+            "model_max_length": context,
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
