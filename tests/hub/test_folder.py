@@ -113,6 +113,12 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path, tokenizer: Tokenize
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_others_may_read_what_is_written(tmp_path: Path):
+    write_folder(tmp_path / "m", CONFIG, random_params())
+    modes = {f.name: f.stat().st_mode & 0o777 for f in (tmp_path / "m").iterdir()}
+    assert set(modes.values()) == {(tmp_path / "m").stat().st_mode & 0o666}
+
+
 def test_digest_tells_models_apart(tmp_path: Path, tokenizer: Tokenizer):
     params = random_params()
     changed = replace(params, head_bias=params.head_bias + np.float32(1))

@@ -15,4 +15,5 @@ def wilson(passed: int, total: int, z: float = Z95) -> tuple[float, float]:
     p = passed / total
     middle = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # at the ends the formula gives 0 and 1 but for rounding
+    return (0.0 if passed == 0 else middle - half), (1.0 if passed == total else middle + half)

@@ -146,6 +146,7 @@ def write(
         file = SINGLE if len(parts) == 1 else f"model-{number:05d}-of-{len(parts):05d}.safetensors"
         with disk_errors():  # transformers reads no file without this format
             safetensors.numpy.save_file(tensors, folder / file, metadata={"format": "pt"})
+            (folder / file).chmod(folder.stat().st_mode & 0o666)  # safetensors makes it the owner's alone
         placed |= dict.fromkeys(names, file)
     if len(parts) > 1:
         size = sum(math.prod(shape) for shape in shapes.values())
