@@ -1,0 +1,175 @@
+"""A model, loaded: it scores and continues text.
+
+    model = load("polyturn-micro-mono")
+    model.generate("# Print the sum of xs.", n=4, temperature=0.8)
+
+This joins two rooms that do not know each other: the one that reads model folders and the one that samples.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from polyturn.engine import scoring
+from polyturn.engine.engine import Engine
+from polyturn.engine.types import Complete, Completion, Request, Sampling
+from polyturn.hub.catalogue import DEFAULT, resolve
+from polyturn.hub.folder import Folder, read_folder
+from polyturn.model.config import ModelConfig
+from polyturn.tokenizer.bpe import Tokenizer
+from polyturn.utils.errors import UserError
+
+
+def load(
+    name_or_path: str | Path | None = None,
+    *,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    qkv_blocks: int = 4,
+    strict: bool = False,
+) -> "Model":
+    """Load a model.
+
+    Args:
+        name_or_path: a built-in name, a folder, or a Hub id (`owner/name`); by default the built-in model.
+        dtype: what to compute in, `float32` or `bfloat16`; by default float32 on CPUs and bfloat16 elsewhere.
+        qkv_blocks: into how many blocks the folder cuts its fused projection: 4, or 8 for CodeGen2 1B and
+            3.7B.
+        strict: samples do not depend on what else is asked at the same time or was asked before, to the last
+            bit; see `polyturn.engine.engine`. Slower.
+
+    Raises:
+        UserError: there is no such model, or its folder is damaged.
+    """
+    name = DEFAULT if name_or_path is None else str(name_or_path)
+    return Model(read_folder(resolve(name), qkv_blocks=qkv_blocks), name=name, dtype=dtype, strict=strict)
+
+
+class Model:
+    """A model on the device.
+
+    Attributes:
+        name: as it was asked for.
+        config: its shape.
+        digest: SHA-256 of shape, weights and tokenizer, in hex: two models with the same one are the same.
+    """
+
+    def __init__(
+        self, folder: Folder, *, name: str, dtype: Literal["float32", "bfloat16"] | None, strict: bool
+    ) -> None:
+        """Put a model folder's weights on the device; `load` does this."""
+        self.name = name
+        self.config: ModelConfig = folder.config
+        self.digest = folder.digest
+        self._tokenizer = folder.tokenizer
+        self._engine = Engine(folder.params, folder.config, folder.tokenizer, dtype, strict)
+        self._encode = lru_cache(maxsize=1024)(lambda text: self.tokenizer.encode(text))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to token ids and back. Raises UserError where the folder has none."""
+        if self._tokenizer is None:
+            raise UserError(f"{self.name} has no tokenizer; add its tokenizer.json to the folder, or use token ids.")
+        return self._tokenizer
+
+    def logits(self, tokens: np.ndarray | Sequence[Sequence[int]]) -> np.ndarray:
+        """Next-token logits at every position: int `[B, T]` -> float32 `[B, T, V]`.
+
+        Raises:
+            UserError: rows of different lengths or longer than the context, or ids out of range.
+        """
+        return scoring.logits(self._engine.params, self.config, _array(tokens))
+
+    def perplexity(self, text: str) -> float:
+        """How unexpected a text is: e to the mean negative log-likelihood of its tokens.
+
+        The first token has nothing before it and does not count. A text longer than the context is read in
+        windows that overlap by half, each token scored with at least half a context before it.
+
+        Raises:
+            UserError: the text has fewer than two tokens, or the model has no tokenizer.
+        """
+        ids = np.array(self.tokenizer.encode(text))
+        if len(ids) < 2:
+            raise UserError("Perplexity needs a text of at least two tokens; give a longer one.")
+        context = self.config.context
+        scored, total, start = 1, 0.0, 0
+        while scored < len(ids):
+            window = ids[start : start + context]
+            scores = scoring.log_probabilities(self._engine.params, self.config, window[None])[0]
+            total += float(np.sum(scores[scored - start - 1 :], dtype=np.float64))
+            scored = start + len(window)
+            start = scored - context // 2
+        return float(np.exp(-total / (len(ids) - 1)))
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        n: int = 1,
+        *,
+        max_tokens: int = 64,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+    ) -> list[Completion]:
+        """Draw `n` continuations of a text or of token ids; each has `.text`, `.ids` and more.
+
+        Args:
+            prompt: what to continue; it is encoded once, and what was read before is not read again.
+            n: how many. The same call with a larger `n` begins with the same continuations.
+            max_tokens: the longest a continuation gets.
+            temperature: 0 takes the likeliest token every time.
+            top_p: draw from the smallest set of likeliest tokens with at least this probability.
+            stop: a continuation ends before the first of these strings.
+            seed: of the random numbers. They depend on it, the sample's number and the position alone.
+
+        Raises:
+            UserError: an empty prompt, one too long for the context, ids or settings out of range.
+        """
+        sampling = Sampling(temperature, top_p, max_tokens, _strings(stop), seed)
+        ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        return self.complete_many([Request(ids, sampling, n)])[0]
+
+    def complete(
+        self,
+        ids: Sequence[int],
+        sampling: Sampling | None = None,
+        *,
+        number: int = 0,
+        complete: Complete | None = None,
+    ) -> Completion:
+        """One continuation of token ids, as sample 0 of request `number`; `complete` may end it early."""
+        request = Request(ids, sampling or Sampling(), number=number, complete=complete)
+        return self.complete_many([request])[0][0]
+
+    def complete_many(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        """The samples of every request, in order, drawn together. Raises UserError like `generate`."""
+        return self._engine.complete_many(requests)
+
+    def continue_text(self, pieces: Sequence[str], sampling: Sampling, complete: Complete) -> Completion:
+        """Continue a text given in pieces that are encoded apart: what a session asks of a completer.
+
+        Args:
+            pieces: the same ones at every call with new ones behind them; only the new ones are read.
+            sampling: how tokens are drawn.
+            complete: looks at the text after every token; gives the position to cut it at, or None to go on.
+
+        Raises:
+            UserError: like `generate`.
+        """
+        ids = [token for piece in pieces for token in self._encode(piece)]
+        return self.complete(ids, sampling, complete=complete)
+
+
+def _strings(stop: Sequence[str]) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def _array(tokens: np.ndarray | Sequence[Sequence[int]]) -> np.ndarray:
+    try:
+        return np.asarray(tokens)
+    except ValueError as error:  # rows of different lengths
+        raise UserError("Token rows must be of one length; pad them or pass them one by one.") from error
