@@ -10,9 +10,11 @@ The programs are the first of their seed, whatever the outcome.
 
 import json
 import sys
+from collections import Counter as Counts
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from importlib.metadata import version
+from typing import Literal, Protocol
 
 from polyturn.bench.statistics import wilson
 from polyturn.curriculum.compose import program
@@ -20,12 +22,21 @@ from polyturn.curriculum.draft import Program
 from polyturn.curriculum.heldout import TEST_SEED
 from polyturn.curriculum.verify import Verified, verify
 from polyturn.engine.types import Completion, Request, Sampling
-from polyturn.sandbox import run_programs
+from polyturn.sandbox import SandboxError, run_programs
 from polyturn.synthesis.truncate import truncate, turn_end
-from polyturn.synthesis.turns import Turn, encode_history, intent_text, program_source
+from polyturn.synthesis.turns import Encoder, Turn, encode_history, intent_text, program_source
+from polyturn.utils.errors import UserError
 from polyturn.utils.progress import Counter
 
-MAX_TOKENS = 160  # the longest reference turn has about 100
+SAMPLING = Sampling(temperature=0.0, max_tokens=160)  # the longest reference turn has about 100 tokens
+
+
+class Writer(Protocol):
+    """What is measured: `polyturn.load` gives one."""
+
+    @property
+    def tokenizer(self) -> Encoder: ...  # noqa: D102
+    def complete_many(self, requests: Sequence[Request]) -> list[list[Completion]]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,7 @@ class Score:
     ci95: tuple[float, float]
     verdicts: dict[str, int]
     turns_exact: float  # share of turns whose code is the reference's to the letter; several codes may be right
+    layers: tuple[str, ...]  # isolation of the runs
 
 
 def problems(split: Literal["test", "heldout-pairs"], count: int) -> list[Verified]:
@@ -53,84 +65,89 @@ def problems(split: Literal["test", "heldout-pairs"], count: int) -> list[Verifi
     return kept[:count]
 
 
-def write(model, programs: Sequence[Program]) -> list[list[Turn]]:
+def write(model: Writer, programs: Sequence[Program]) -> list[list[Turn]]:
     """Have the model write every program turn by turn, all programs side by side. Greedy."""
-    sampling = Sampling(temperature=0.0, max_tokens=MAX_TOKENS)
     written: list[list[Turn]] = [[] for _ in programs]
     total = sum(len(p.turns) for p in programs)
     done = 0
     with Counter("turns written") as counter:
         for turn in range(max(len(p.turns) for p in programs)):
             at = [n for n, p in enumerate(programs) if turn < len(p.turns)]
-            requests = [
-                Request(
-                    [*encode_history(model.tokenizer, written[n]), *_encoded(model, programs[n].turns[turn])],
-                    sampling,
-                    number=n,
-                    complete=turn_end,
-                )
-                for n in at
-            ]
-            for n, samples in zip(at, model.complete_many(requests), strict=True):
-                written[n].append(_turn(programs[n].turns[turn].intent, samples[0]))
+            intents = [programs[n].turns[turn].intent for n in at]
+            requests = [_request(model, n, written[n], intent) for n, intent in zip(at, intents, strict=True)]
+            for n, intent, samples in zip(at, intents, model.complete_many(requests), strict=True):
+                cut = truncate(samples[0].text, unfinished=samples[0].finish_reason == "length")
+                written[n].append(Turn(intent, cut.code))
             done += len(at)
             counter.show(done, total)
     return written
 
 
-def _encoded(model, turn: Turn) -> list[int]:
-    return model.tokenizer.encode(intent_text(turn.intent))
+def _request(model: Writer, number: int, before: Sequence[Turn], intent: str) -> Request:
+    prompt = [*encode_history(model.tokenizer, before), *model.tokenizer.encode(intent_text(intent))]
+    return Request(prompt, SAMPLING, number=number, complete=turn_end)
 
 
-def _turn(intent: str, sample: Completion) -> Turn:
-    return Turn(intent, truncate(sample.text, unfinished=sample.finish_reason == "length").code)
+def score(model: Writer, split: Literal["test", "heldout-pairs"], count: int, workers: int = 2) -> Score:
+    """Write, run and compare `count` programs of a split.
 
-
-def score(model, split: Literal["test", "heldout-pairs"], count: int, workers: int = 2) -> Score:
-    """Write, run and compare `count` programs of a split."""
+    Raises:
+        SandboxError: the sandbox could not run a program; that is never scored.
+    """
     wanted = problems(split, count)
     written = write(model, [item.program for item in wanted])
-    results = run_programs([program_source(turns) for turns in written], workers=workers)
-    verdicts: dict[str, int] = {}
-    for item, result in zip(wanted, results, strict=True):
-        verdict = result.judged(item.value).verdict
-        verdicts[verdict] = verdicts.get(verdict, 0) + 1
-    passed = verdicts.get("passed", 0)
+    verdicts: Counts[str] = Counts()
+    layers: set[str] = set()
+    for item, result in zip(wanted, run_programs(map(program_source, written), workers=workers), strict=True):
+        if result.verdict == "internal-error":
+            raise SandboxError(f"The sandbox failed: {result.error.message if result.error else 'no reason given'}")
+        verdicts[result.judged(item.value).verdict] += 1
+        layers |= set(result.layers)
     reference = [turn.code for item in wanted for turn in item.program.turns]
     ours = [turn.code for turns in written for turn in turns]
-    exact = sum(a == b for a, b in zip(ours, reference, strict=True))
     return Score(
         split=split,
         programs=count,
-        passed=passed,
-        pass_rate=passed / count,
-        ci95=wilson(passed, count),
+        passed=verdicts["passed"],
+        pass_rate=verdicts["passed"] / count,
+        ci95=wilson(verdicts["passed"], count),
         verdicts=dict(sorted(verdicts.items())),
-        turns_exact=exact / len(reference),
+        turns_exact=sum(a == b for a, b in zip(ours, reference, strict=True)) / len(reference),
+        layers=tuple(sorted(layers)),
     )
 
 
-def main(model: str | None = None, split: Literal["test", "heldout-pairs"] = "test", programs: int = 1000) -> None:
-    """Print the score of a model as one JSON object.
+def main(model: str | None = None, split: Literal["test", "heldout-pairs"] = "test", programs: int = 1000) -> int:
+    """Print the score of a model as one JSON object, with all that is needed to repeat it.
 
     Args:
-        model: Built-in name, model folder, or Hub id in the local cache.
+        model: Built-in name, model folder, or Hub id (owner/name).
         split: `test`, or `heldout-pairs` for families never composed in training.
         programs: How many, from the first on.
     """
     from polyturn.api import load
 
+    if programs < 1:
+        raise UserError("Give at least one program.")
     loaded = load(model)
-    outcome = asdict(score(loaded, split, programs))
-    print(json.dumps({"schema": 1, "benchmark": "curriculum", "model": loaded.name, **outcome}))
+    outcome = {
+        "schema": 1,
+        "benchmark": "curriculum",
+        "model": loaded.name,
+        "digest": loaded.digest,
+        **asdict(score(loaded, split, programs)),
+        "seed": TEST_SEED,
+        "sampling": asdict(SAMPLING),
+        "versions": {name: version(name) for name in ("polyturn", "jax", "numpy", "tokenizers")},
+    }
+    print(json.dumps(outcome))
+    return 0
 
 
 if __name__ == "__main__":
     import tyro
 
-    from polyturn.utils.errors import UserError
+    from polyturn.utils.exits import exit_code
 
-    try:
-        tyro.cli(main, prog="python -m polyturn.bench.curriculum")
-    except UserError as error:
-        sys.exit(f"polyturn: {error}")
+    COMMAND = "python -m polyturn.bench.curriculum"
+    sys.exit(exit_code(COMMAND, lambda: tyro.cli(main, prog=COMMAND), SandboxError))

@@ -2,8 +2,8 @@
 
     x = x + attention(norm(x)) + mlp(norm(x))        one norm feeds both, side by side
 
-`hidden` and `extend` run the same `block`; a test holds them equal. Weights may be of any float type; the
-computation runs in the embedding's dtype, products accumulate in float32.
+`hidden` and `extend` run the same `block`; a test holds them equal. Weights are cast to the dtype of the computation
+where they are used, so that float32 weights get float32 gradients, summed in float32, from a bfloat16 computation.
 """
 
 from functools import partial
@@ -21,13 +21,18 @@ type KeysValues = tuple[jax.Array, jax.Array]
 
 
 def hidden(
-    params: Params[jax.Array], config: ModelConfig, tokens: jax.Array, segments: jax.Array
+    params: Params[jax.Array],
+    config: ModelConfig,
+    tokens: jax.Array,
+    segments: jax.Array,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """The residual stream after the final norm: int `tokens [B, T]` -> `[B, T, D]`.
 
     Args:
         segments: int `[B, T]`, which document of its row each position belongs to. Positions count from the
             start of the row: rotary embedding sees only differences.
+        dtype: of the computation; by default that of the weights.
     """
     mask = causal_mask(segments)
     tables = rotary_tables(jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape), config.rotary)
@@ -36,7 +41,7 @@ def hidden(
         x, _ = block(x, weights, config, tables, lambda q, k, v: (attention(q, k, v, mask), None))
         return x, None
 
-    x, _ = jax.lax.scan(step, params.embedding[tokens], params.blocks)
+    x, _ = jax.lax.scan(step, params.embedding[tokens].astype(dtype or params.embedding.dtype), params.blocks)
     return layer_norm(x, params.norm_scale, params.norm_bias, config.norm_epsilon)
 
 

@@ -18,7 +18,7 @@ def reference_cross_entropy(
     x: jax.Array, head: jax.Array, bias: jax.Array, targets: jax.Array, weights: jax.Array
 ) -> jax.Array:
     """The plain twin of `cross_entropy`: same arguments, same value, full logits."""
-    logits = jnp.dot(x, head, preferred_element_type=jnp.float32)
+    logits = jnp.dot(x, head.astype(x.dtype), preferred_element_type=jnp.float32)
     logits = logits + row(bias, logits)
     picked = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
     return jnp.sum(weights * (jax.nn.logsumexp(logits, axis=-1) - picked))
@@ -32,7 +32,7 @@ def cross_entropy(
 
     Args:
         x: `[N, D]` in the compute dtype.
-        head, bias: `[D, V]`, `[V]`.
+        head, bias: `[D, V]`, `[V]`, cast where they are used; their gradients keep their own dtype.
         targets: int `[N]`.
         weights: float32 `[N]`, not negative; 0 leaves a row out.
         chunk: rows that go through the head at a time.
@@ -57,7 +57,7 @@ def _chunks(x, head, bias, targets, weights, chunk, with_gradient):
     def _counted(carry, rows, w):
         total, d_head, d_bias = carry
         h, t = x[rows], targets[rows]
-        logits = jnp.dot(h, head, preferred_element_type=jnp.float32)
+        logits = jnp.dot(h, low, preferred_element_type=jnp.float32)
         logits = logits + row(bias, logits)
         log_sum = jax.nn.logsumexp(logits, axis=-1)
         picked = jnp.take_along_axis(logits, t[:, None], axis=-1)[:, 0]
@@ -68,10 +68,11 @@ def _chunks(x, head, bias, targets, weights, chunk, with_gradient):
         g = g.at[jnp.arange(chunk), t].add(-w)
         g_low = g.astype(x.dtype)
         d_rows = jax.lax.dot_general(
-            g_low, head, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32
+            g_low, low, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32
         )
         return (total, d_head + outer(h, g_low), d_bias + jnp.sum(g, axis=0)), d_rows.astype(x.dtype)
 
+    low = head.astype(x.dtype)
     shape = head.shape if with_gradient else (0, 0)
     start = (jnp.float32(0.0), jnp.zeros(shape, jnp.float32), jnp.zeros(shape[1:], jnp.float32))
     split = (order.reshape(-1, chunk), counts.reshape(-1, chunk))

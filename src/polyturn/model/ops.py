@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def project(x: jax.Array, w: jax.Array) -> jax.Array:
-    """`x [..., D] @ w [D, N] -> [..., N]`, accumulated in float32, returned in x's dtype."""
-    return _dot(x, w, 0).astype(x.dtype)
+    """`x [..., D] @ w [D, N] -> [..., N]` in x's dtype, accumulated in float32; w is cast and its gradient is not."""
+    return _dot(x, w.astype(x.dtype), 0).astype(x.dtype)
 
 
 def _dot(x: jax.Array, w: jax.Array, axis: int) -> jax.Array:
@@ -29,7 +29,7 @@ def _project_forward(x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.A
 def _project_backward(saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, w = saved
     g = g.astype(x.dtype)
-    return _dot(g, w, 1).astype(x.dtype), outer(x, g).astype(w.dtype)
+    return _dot(g, w.astype(x.dtype), 1).astype(x.dtype), outer(x, g).astype(w.dtype)
 
 
 def outer(x: jax.Array, g: jax.Array) -> jax.Array:

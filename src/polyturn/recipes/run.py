@@ -7,7 +7,7 @@ checkpoints) and at the end `model/`, a Hugging Face folder. Every part is made 
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -21,6 +21,7 @@ from polyturn.curriculum.heldout import TRAIN_SEED, VALIDATION_SEED
 from polyturn.data.batches import as_batch
 from polyturn.data.packing import Rows, load_rows, pack, save_rows
 from polyturn.data.repeats import repeats
+from polyturn.hub.catalogue import resolve
 from polyturn.hub.folder import write_folder
 from polyturn.model.copying import initialise_copying
 from polyturn.model.params import Params
@@ -29,12 +30,14 @@ from polyturn.tokenizer.bpe import Tokenizer, load
 from polyturn.tokenizer.training import SPECIAL
 from polyturn.train.config import TrainConfig
 from polyturn.train.loop import train
-from polyturn.train.step import evaluate
-from polyturn.utils.atomic import write_text
+from polyturn.train.step import State, evaluate
+from polyturn.utils.atomic import replacing, write_text
 from polyturn.utils.errors import UserError
 from polyturn.utils.progress import Counter, track
 
 VALIDATION_PROGRAMS = 500
+
+type Document = tuple[list[int], list[bool]]
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,17 @@ class Recipe:
     copies: int  # of which nothing but literal values, names and prints, composed besides
     stages: tuple[Stage, ...]
 
+    def __post_init__(self) -> None:
+        if not self.stages or any(s.train.model != self.stages[0].train.model for s in self.stages):
+            raise UserError("A recipe needs at least one stage, and all its stages the same model.")
 
-def run(
-    recipe: Recipe, out: Path, overlap: Path | None = None, stop_after: float = float("inf")
-) -> Path | None:
+
+def run(recipe: Recipe, out: Path, overlap: Path | None = None, stop_after: float = float("inf")) -> Path | None:
     """Carry a recipe out in the folder `out`, or carry on with it.
 
     Args:
         overlap: n-gram digests of held-out benchmarks, to keep them out of the corpus.
-        stop_after: seconds after which training saves and stops.
+        stop_after: seconds after which training saves and stops; making the corpus is not interrupted.
 
     Returns:
         The model folder, or None if `stop_after` came first.
@@ -84,7 +89,7 @@ def run(
     """
     deadline = time.monotonic() + stop_after
     _claim(recipe, out)
-    tokenizer = _tokenizer(recipe)
+    tokenizer = _tokenizer(recipe, out / "tokenizer")
     make = partial(build, overlap_path=overlap, workers=os.cpu_count() or 1)
     make(out / "programs", programs=recipe.programs, seed=TRAIN_SEED)
     make(out / "copies", programs=recipe.copies, seed=TRAIN_SEED, split="copy")
@@ -95,10 +100,13 @@ def run(
         rows = _rows(folder / "rows.npz", partial(_documents, out, stage, tokenizer), stage, tokenizer)
         held = partial(_programs, out / "validation", tokenizer, VALIDATION_PROGRAMS)
         validation = _rows(folder / "validation.npz", held, stage, tokenizer)
-        params = _train(stage, rows, validation, folder, params, deadline - time.monotonic())
-        if params is None:
+        state = _train(stage, rows, validation, folder, params, deadline - time.monotonic())
+        if int(state.step) < stage.train.steps:
+            print(f"Stopped at step {state.step} of {stage.train.steps} of {stage.name}; run again to go on.")
             return None
-    write_folder(out / "model", recipe.stages[-1].train.model, params, tokenizer, dtype="bfloat16")
+        params = state.params
+    if not (out / "model").exists():
+        write_folder(out / "model", recipe.stages[-1].train.model, params, tokenizer, dtype="bfloat16")
     print(f"The model is in {out / 'model'}.")
     return out / "model"
 
@@ -112,26 +120,34 @@ def _claim(recipe: Recipe, out: Path) -> None:
         raise UserError(f"{out} holds the run of another recipe or of other settings; choose another folder.")
 
 
-def _tokenizer(recipe: Recipe) -> Tokenizer:
-    from polyturn.hub.catalogue import resolve
+def _tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
+    """The run's own copy of the tokenizer: the rows are made with it and the model ships with it."""
+    if not folder.exists():
+        chosen = load(resolve(recipe.tokenizer))
+        rows = recipe.stages[0].train.model.vocab
+        if chosen.size > rows:
+            raise UserError(f"The tokenizer has {chosen.size} ids and the model {rows} rows; give the model more.")
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            chosen.save(temporary)
+    return load(folder)
 
-    tokenizer = load(resolve(recipe.tokenizer))
-    rows = recipe.stages[0].train.model.vocab
-    if tokenizer.size > rows:
-        raise UserError(
-            f"The tokenizer has {tokenizer.size} ids and the model {rows} rows; give the model more."
-        )
-    return tokenizer
 
-
-def _rows(path: Path, documents, stage: Stage, tokenizer: Tokenizer) -> Rows:
+def _rows(path: Path, documents: Callable[[], Iterable[Document]], stage: Stage, tokenizer: Tokenizer) -> Rows:
+    """Packed rows, made once. Documents longer than a row are left out, and their number is told."""
     if not path.exists():
-        short = (d for d in documents() if len(d[0]) <= stage.data.row)
+        every = list(documents())
+        short = [d for d in every if len(d[0]) <= stage.data.row]
+        if not short:
+            raise UserError(f"No document of {stage.name} fits in a row of {stage.data.row} tokens; use longer rows.")
+        if len(short) < len(every):
+            left_out = len(every) - len(short)
+            print(f"{path}: {left_out:,} of {len(every):,} documents are longer than a row and were left out.")
         save_rows(path, pack(short, stage.data.row, tokenizer.pad_id))
     return load_rows(path)
 
 
-def _documents(out: Path, stage: Stage, tokenizer: Tokenizer) -> Iterator[tuple[list[int], list[bool]]]:
+def _documents(out: Path, stage: Stage, tokenizer: Tokenizer) -> Iterator[Document]:
     """All documents of a stage, in an order drawn from its seed."""
     mix = stage.data
     ids = range(len(SPECIAL), tokenizer.size)
@@ -142,33 +158,25 @@ def _documents(out: Path, stage: Stage, tokenizer: Tokenizer) -> Iterator[tuple[
     return (documents[i] for i in order)
 
 
-def _programs(corpus: Path, tokenizer: Tokenizer, count: int) -> list[tuple[list[int], list[bool]]]:
+def _programs(corpus: Path, tokenizer: Tokenizer, count: int) -> list[Document]:
     """The first `count` programs of a corpus, encoded."""
     programs = (item.program for item in islice(read(corpus), count))
     return [encode_for_training(tokenizer, p.turns) for p in track(programs, f"{corpus.name} encoded", count)]
 
 
 def _train(
-    stage: Stage,
-    rows: Rows,
-    validation: Rows,
-    folder: Path,
-    initial: Params[jax.Array] | None,
-    seconds: float,
-) -> Params[jax.Array] | None:
-    """Train one stage; None if time ran out first."""
-    size = stage.train.rows
-    held = [
-        as_batch(validation, np.arange(i, i + size))
-        for i in range(0, len(validation.tokens) - size + 1, size)
-    ]
+    stage: Stage, rows: Rows, validation: Rows, folder: Path, initial: Params[jax.Array], seconds: float
+) -> State:
+    """Train one stage, to its end or until `seconds` have passed."""
+    every, size = np.arange(len(validation.tokens)), stage.train.rows
+    held = [as_batch(validation, every[i : i + size]) for i in range(0, len(every), size)]
     with Counter(f"{stage.name}: steps") as counter:
 
         def report(line: dict[str, float]) -> None:
             note = "  ".join(f"{k} {v:,.4g}" for k, v in line.items() if k != "step")
             counter.show(int(line["step"]), stage.train.steps, note)
 
-        state = train(
+        return train(
             stage.train,
             rows,
             folder,
@@ -177,4 +185,3 @@ def _train(
             report=report,
             stop_after=seconds,
         )
-    return state.params if int(state.step) == stage.train.steps else None

@@ -8,8 +8,9 @@ from pathlib import Path
 from polyturn.curriculum.compose import program
 from polyturn.curriculum.heldout import TRAIN_SEED
 from polyturn.synthesis.turns import history_text
+from polyturn.utils.errors import UserError
 
-SHARE = 8_000_000  # characters of source code from each folder, at most
+SHARE = 8_000_000  # characters of source code from each folder: merges of the commonest 8,192 pairs need no more
 LARGEST = 200_000  # a larger file is data more than code
 PROGRAMS = 15_000
 
@@ -20,7 +21,7 @@ def installed() -> list[Path]:
 
 
 def corpus(folders: Sequence[Path], wanted: Callable[[str], bool]) -> Iterator[str]:
-    """Texts for the tokenizer: Python files of each folder in order of path, then generated programs.
+    """Texts for the tokenizer: the first `SHARE` characters of each folder's Python files, then generated programs.
 
     Args:
         wanted: says whether a text may be used (the filter against held-out benchmarks).
@@ -29,12 +30,14 @@ def corpus(folders: Sequence[Path], wanted: Callable[[str], bool]) -> Iterator[s
         size = 0
         for path in sorted(folder.rglob("*.py")):
             inside = path.relative_to(folder).parts
-            if "site-packages" in inside or path.stat().st_size > LARGEST:
+            if "site-packages" in inside or not path.is_file() or path.stat().st_size > LARGEST:
                 continue
             try:
                 text = path.read_text(encoding="utf-8")
             except UnicodeDecodeError:
                 continue
+            except OSError as error:
+                raise UserError(f"Cannot read {path}: {error.strerror}; make it readable or leave it out.") from None
             if not wanted(text):
                 continue
             size += len(text)

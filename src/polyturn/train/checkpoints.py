@@ -12,7 +12,7 @@ from orbax.checkpoint import v1 as ocp
 from polyturn.train.step import State
 from polyturn.utils.errors import UserError
 
-KEEP = 2  # the newest, and one to fall back on
+KEEP = 2  # the newest, and the one before, to go back to by hand should the newest be damaged
 
 
 class Checkpoints:
@@ -22,8 +22,26 @@ class Checkpoints:
         self._checkpointer = checkpointer
 
     def save(self, state: State) -> None:
-        """Start saving `state` under its step; returns once the arrays are copied, the disk follows later."""
-        self._checkpointer.save_async(int(state.step), state)
+        """Start saving `state` under its step; returns once the arrays are copied, the disk follows later.
+
+        Raises:
+            UserError: this or the save before could not be written.
+        """
+        with self._disk():
+            self._checkpointer.save_async(int(state.step), state)
+
+    def wait(self) -> None:
+        """Return when everything is on disk. Raises UserError like `save`."""
+        with self._disk():
+            self._checkpointer.wait()
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # TensorStore tells a full disk as ValueError
+            where, why = self._checkpointer.directory, str(error).split("\n")[0][:200]
+            raise UserError(f"Cannot save a checkpoint in {where} ({why}); free some space and run again.") from error
 
     def restore(self, like: State) -> State | None:
         """The newest whole checkpoint with the shapes and dtypes of `like`; None where there is none.
@@ -38,9 +56,9 @@ class Checkpoints:
         try:
             return self._checkpointer.load(latest.step, abstract)
         except (ValueError, KeyError) as error:
-            where = self._checkpointer.directory
+            where = self._checkpointer.directory / str(latest.step)
             raise UserError(
-                f"The checkpoint in {where} is of another model; choose another run folder."
+                f"The checkpoint {where} is damaged or of another model; remove it to go on from the one before."
             ) from error
 
 
@@ -54,6 +72,8 @@ def checkpoints(folder: Path) -> Iterator[Checkpoints]:
     }
     checkpointer = ocp.training.Checkpointer(str(folder.absolute()), cleanup_tmp_directories=True, **policies)
     try:
-        yield Checkpoints(checkpointer)
+        opened = Checkpoints(checkpointer)
+        yield opened
+        opened.wait()
     finally:
         checkpointer.close()

@@ -1,4 +1,4 @@
-"""What defines a training run: everything its result depends on, and nothing else. Imports no JAX."""
+"""What defines a training run. Imports no JAX."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class TrainConfig:
     rows: int  # per step
     seed: int = 0
     compute: str = "bfloat16"  # dtype of activations and products; weights and sums stay float32
-    log_every: int = 20
+    log_every: int = 20  # this and the next may change when a run is carried on; its result does not
     save_every: int = 500
 
     def __post_init__(self) -> None:
@@ -38,3 +38,5 @@ class TrainConfig:
             raise UserError(f"The compute dtype is bfloat16 or float32, not {self.compute}.")
         if min(self.steps, self.rows, self.log_every, self.save_every) < 1:
             raise UserError("steps, rows, log_every and save_every must be at least 1.")
+        if not 0 <= self.optimizer.warmup < self.steps:
+            raise UserError(f"A run of {self.steps} steps cannot warm up for {self.optimizer.warmup}; take fewer.")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 
 import jax
@@ -50,7 +51,6 @@ def train(
     Raises:
         UserError: the folder holds another run, or another process is at work in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder), checkpoints(folder / "checkpoints") as saved:
         _claim(folder, config, rows)
         state = start(config)
@@ -61,53 +61,80 @@ def train(
             return _steps(config, rows, state, saved.save, evaluate, write, stop_after)
 
 
-def _steps(config, rows, state, save, evaluate, write, stop_after) -> State:
+def _steps(
+    config: TrainConfig,
+    rows: Rows,
+    state: State,
+    save: Callable[[State], None],
+    evaluate: Evaluate | None,
+    write: Report,
+    stop_after: float,
+) -> State:
     begun = mark = time.monotonic()
     saved_at = marked_at = step = int(state.step)
     while step < config.steps and time.monotonic() - begun < stop_after:
         state, metrics = train_step(config, state, batch(rows, config.seed, step, config.rows))
         step += 1
-        if step % config.log_every == 0 or step == config.steps:
-            line = {"step": step} | {name: float(value) for name, value in metrics.items()}
+        last, save_now = step == config.steps, step % config.save_every == 0
+        if step % config.log_every == 0 or last:
+            line = {"step": step} | _numbers(metrics, step)  # waits for the device
             now = time.monotonic()
             tokens = (step - marked_at) * config.rows * rows.tokens.shape[1]
             write(line | {"tokens_per_s": tokens / (now - mark)})
             mark, marked_at = now, step
-        if step % config.save_every == 0 or step == config.steps:
-            save(state)
-            saved_at = step
-            if evaluate is not None:
+        if save_now or last:
+            _numbers(metrics, step)  # nothing broken is saved
+            if evaluate is not None:  # before saving: after a kill here the step is taken, and looked at, again
                 write({"step": step} | evaluate(state.params))
                 mark, marked_at = time.monotonic(), step
+            save(state)
+            saved_at = step
     if saved_at != step:
         save(state)
     return state
 
 
+def _numbers(metrics: dict[str, jax.Array], step: int) -> dict[str, float]:
+    """The metrics of a step as numbers. Raises UserError where one is not finite."""
+    numbers = {name: float(value) for name, value in metrics.items()}
+    bad = [name for name, value in numbers.items() if not isfinite(value)]
+    if bad:
+        raise UserError(
+            f"The {bad[0].replace('_', ' ')} of step {step} is not finite; lower the learning rate and start in a new "
+            "folder, or go on from the newest checkpoint here, which is sound, with other data."
+        )
+    return numbers
+
+
 def _claim(folder: Path, config: TrainConfig, rows: Rows) -> None:
     """Write down what this run is, or check that the folder's run is the same one."""
-    mine = {"config": asdict(config), "rows": rows.digest(), "backend": jax.default_backend()}
+    mine = {"settings": asdict(config), "data": rows.digest(), "backend": jax.default_backend()}
     path = folder / "run.json"
     if not path.exists():
         write_text(path, json.dumps(mine, indent=2) + "\n")
         return
     theirs = json.loads(path.read_text())
-    if theirs["config"] != mine["config"] or theirs["rows"] != mine["rows"]:
-        raise UserError(
-            f"{folder} holds a run with other settings or data; choose another folder or remove it."
-        )
+    for run in (mine, theirs):
+        for cadence in ("log_every", "save_every"):
+            run["settings"].pop(cadence)
+    other = [name for name in mine if mine[name] != theirs[name]]
+    if other:
+        raise UserError(f"{folder} holds a run with other {' and '.join(other)}; choose another folder or remove it.")
 
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Keep a second process out of the folder; the lock goes with the process, however it ends."""
-    with open(folder / "lock", "w") as handle:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / "lock", "w")  # noqa: SIM115 - closed below, whatever happens
+    except OSError as error:
+        raise UserError(f"Cannot write in {folder}: {error.strerror}; choose another folder.") from error
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"Another process is training in {folder}; wait for it or choose another folder."
-            ) from None
+            raise UserError(f"Another process is training in {folder}; wait for it or choose another folder.") from None
         yield
 
 
@@ -120,8 +147,11 @@ def _log(path: Path, step: int, report: Report) -> Iterator[Report]:
     with open(path, "a") as handle:
 
         def write(line: dict[str, float]) -> None:
-            handle.write(json.dumps(line) + "\n")
-            handle.flush()
+            try:
+                handle.write(json.dumps(line) + "\n")
+                handle.flush()
+            except OSError as error:
+                raise UserError(f"Cannot write {path}: {error.strerror}; free some space and run again.") from error
             report(line)
 
         yield write

@@ -8,8 +8,12 @@ from polyturn.train.config import OptimizerConfig, TrainConfig
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate by step: linear to the peak, then half a cosine to the end rate at the last step."""
-    return optax.warmup_cosine_decay_schedule(0.0, config.peak_rate, config.warmup, steps, config.end_rate)
+    """Learning rate by steps done before: linear to the peak at step `warmup`, half a cosine to the end at the last.
+
+    Counted from one, unlike optax's own: a step with rate 0 would do nothing.
+    """
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.peak_rate, config.warmup, steps, config.end_rate)
+    return lambda done: rate(done + 1)
 
 
 def decay_mask(config: TrainConfig) -> Params[bool]:

@@ -13,7 +13,7 @@ from polyturn.data.batches import Batch
 from polyturn.model.config import ModelConfig
 from polyturn.model.decoder import hidden
 from polyturn.model.loss import cross_entropy
-from polyturn.model.params import Params, cast, initialise
+from polyturn.model.params import Params, initialise
 from polyturn.train.config import TrainConfig
 from polyturn.train.optimizer import optimizer, schedule
 
@@ -40,11 +40,10 @@ def loss(
     params: Params[jax.Array], model: ModelConfig, batch: Batch, dtype: jnp.dtype | type
 ) -> tuple[jax.Array, jax.Array]:
     """Sum of the weighted negative log-likelihoods of a batch, and the sum of weights; both float32."""
-    low = cast(params, dtype)
-    x = hidden(low, model, jnp.asarray(batch.tokens), jnp.asarray(batch.segments))
+    x = hidden(params, model, jnp.asarray(batch.tokens), jnp.asarray(batch.segments), dtype)
     weights = jnp.asarray(batch.weights)
     flat = (jnp.asarray(batch.targets).reshape(-1), weights.reshape(-1))
-    return cross_entropy(x.reshape(-1, x.shape[-1]), low.head, low.head_bias, *flat), jnp.sum(weights)
+    return cross_entropy(x.reshape(-1, x.shape[-1]), params.head, params.head_bias, *flat), jnp.sum(weights)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
