@@ -1,6 +1,7 @@
 """The multi-turn score: the reference passes, wrong values and crashes do not, and every turn is the model's own."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import pytest
 
@@ -9,6 +10,7 @@ from polyturn.engine.types import Completion, Request
 from polyturn.synthesis.turns import history_text, intent_text
 
 N = 12
+Split = Literal["test", "heldout-pairs"]
 
 
 class Bytes:
@@ -25,7 +27,7 @@ class Answering:
 
     tokenizer = Bytes()
 
-    def __init__(self, change: Callable[[str, int], str], split="test") -> None:
+    def __init__(self, change: Callable[[str, int], str], split: Split = "test") -> None:
         self.answers = {}
         for item in problems(split, N):
             turns = item.program.turns
@@ -45,7 +47,7 @@ class Answering:
 
 
 @pytest.mark.parametrize("split", ["test", "heldout-pairs"])
-def test_the_reference_passes(split) -> None:
+def test_the_reference_passes(split: Split) -> None:
     result = score(Answering(lambda code, turn: code, split), split, N)
     assert (result.passed, result.pass_rate, result.turns_exact) == (N, 1.0, 1.0)
     assert result.ci95[0] > 0.7

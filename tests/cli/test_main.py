@@ -1,5 +1,8 @@
 """The command line as a user meets it: quick help, one sentence for a mistake, exit codes."""
 
+import io
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from polyturn.cli.main import VERBS, main
+from polyturn.utils.exits import exit_code
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,8 +85,80 @@ def test_exec_runs_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (tmp_path / "r.jsonl").read_text() == first
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m polyturn.cli.main --help | head -1", shell=True, capture_output=True, text=True
-    )
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # the pipe breaks at the end, or at the first line
+@pytest.mark.parametrize("arguments", ["--help", "exec --help", "models", "fly 2>&1"])
+def test_a_closed_pipe_is_no_error(arguments: str, unbuffered: str) -> None:
+    late = f"(sleep .3; {sys.executable} -m polyturn.cli.main {arguments}; echo code $? >&3) 3>&2 | true"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(late, shell=True, capture_output=True, text=True, env=environment)
+    assert done.stderr == "code 0\n"
+
+
+def test_a_broken_pipe_of_our_own_is_not_hidden() -> None:
+    code = "from polyturn.utils.exits import exit_code\ndef run(): raise BrokenPipeError\nexit_code('polyturn', run)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "BrokenPipeError" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["optax", "orbax.checkpoint"])
+def test_a_missing_extra_is_named(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def run() -> int:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    assert exit_code("polyturn train", run) == 2
+    error = capsys.readouterr().err
+    assert "polyturn[train]" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_any_other_missing_module_is_an_error_of_ours() -> None:
+    def run() -> int:
+        raise ModuleNotFoundError("No module named 'polyturn.nothing'", name="polyturn.nothing")
+
+    with pytest.raises(ModuleNotFoundError):
+        exit_code("polyturn train", run)
+
+
+def test_ctrl_c_is_code_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def run() -> int:
+        raise KeyboardInterrupt
+
+    assert exit_code("polyturn", run) == 130
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(("code", "expected"), [("print(1)", 0), ("1 / 0", 1)])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_synth_fails_where_its_program_does(
+    code: str, expected: int, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "turns.txt").write_text(f"First: x = 1\nThen: {code}\n")
+    place = tmp_path / "p.json"
+    assert main(["synth", str(tmp_path / "turns.txt"), "--out", str(place), *options]) == expected
+    assert json.loads(place.read_text())["turns"][1]["code"] == code  # written all the same
+
+
+@pytest.mark.usefixtures("loaded")
+def test_synth_takes_a_sessions_prefix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    (tmp_path / "turns.txt").write_text("Use it: print(math.floor(2.5))\n")
+    assert main(["synth", str(tmp_path / "turns.txt"), "--prefix", "import math", "--out", str(first)]) == 0
+    assert main(["synth", str(first), "--out", str(second)]) == 0
+    assert second.read_text() == first.read_text()
+    assert main(["synth", str(first), "--prefix", "import re"]) == 2
+    assert "prefix of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("prompt", "stdin", "said"),
+    [("-", b"\xff\xfe", "not UTF-8"), ("\udcff", b"", "not UTF-8"), ("", b"", "empty"), ("-", b"", "empty")],
+)
+def test_sample_wants_text(
+    prompt: str, stdin: bytes, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    assert main(["sample", prompt]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1

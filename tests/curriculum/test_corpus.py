@@ -2,6 +2,11 @@
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -10,6 +15,7 @@ from polyturn.curriculum.compose import program
 from polyturn.curriculum.corpus import build, read
 from polyturn.curriculum.overlap import runs
 from polyturn.curriculum.verify import Verified, verify
+from polyturn.sandbox import SandboxError
 from polyturn.synthesis.turns import history_text
 from polyturn.utils.errors import UserError
 
@@ -105,6 +111,56 @@ def test_another_corpus_in_the_folder_is_left_alone(tmp_path):
 def test_a_folder_without_a_corpus_is_refused(tmp_path):
     with pytest.raises(UserError, match="no corpus"):
         list(read(tmp_path))
+
+
+def test_a_corpus_of_no_programs_is_a_corpus(tmp_path):
+    assert build(tmp_path / "corpus", programs=0, seed=4)["complete"]
+    assert list(read(tmp_path / "corpus")) == []
+    assert build(tmp_path / "corpus", programs=0, seed=4)["kept"] == 0
+    with pytest.raises(UserError, match="0 or more"):
+        build(tmp_path / "other", programs=-1, seed=4)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_sandbox_that_runs_nothing_makes_no_corpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(SandboxError, match="the host cannot run a child"):
+        build(tmp_path / "corpus", programs=150, seed=4)
+    with pytest.raises(UserError, match="no corpus"):
+        list(read(tmp_path / "corpus"))
+
+
+@pytest.mark.parametrize("moment", ["as workers start", "as they work"])
+def test_ctrl_c_ends_the_workers_without_a_word(tmp_path, moment):
+    code = (
+        "from multiprocessing.context import SpawnProcess\n"
+        "from polyturn.curriculum.corpus import build\n"
+        "start = SpawnProcess.start\n"
+        "SpawnProcess.start = lambda process: (start(process), print('started', flush=True))\n"
+        "try:\n"
+        f"    build({str(tmp_path / 'corpus')!r}, programs=100_000, seed=4, workers=2)\n"
+        "except KeyboardInterrupt: raise SystemExit(130)"
+    )
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the whole group of processes
+    ) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline(), process.stdout.readline()] == [b"started\n"] * 2
+        wanted = 0 if moment == "as workers start" else 2  # folders of sandboxed children
+        end = time.monotonic() + 60
+        while len(list(temporary.glob("sandbox-*"))) < wanted and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr.decode()) == (130, "")
+    assert list(temporary.iterdir()) == []
 
 
 def test_lines_are_plain_json(tmp_path):

@@ -1,10 +1,13 @@
 """Verification keeps the programs that run and says why it drops the others."""
 
+import sys
+
 import pytest
 
 from polyturn.curriculum.compose import copy_program, program
 from polyturn.curriculum.draft import Program
 from polyturn.curriculum.verify import Verified, verify
+from polyturn.sandbox import SandboxError
 from polyturn.synthesis.turns import Turn
 
 
@@ -49,6 +52,12 @@ def test_a_program_that_prints_is_kept_with_what_it_printed(codes, stdout, value
 )
 def test_a_program_that_teaches_nothing_is_dropped(code, fault):
     assert verify([of(code)]) == [fault]
+
+
+def test_a_sandbox_that_runs_nothing_is_no_fault_of_the_programs(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(SandboxError, match="the host cannot run a child"):
+        verify([of("print(1)")])
 
 
 def test_results_stand_in_order():

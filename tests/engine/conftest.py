@@ -12,7 +12,7 @@ from polyturn.model.params import Params, initialise
 from polyturn.tokenizer.bpe import Tokenizer
 from polyturn.tokenizer.training import train
 
-type ScriptedModel = Callable[[Sequence[int]], tuple[ModelConfig, Params]]
+type Script = Callable[[Sequence[int]], Params]
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def config(tokenizer: Tokenizer) -> ModelConfig:
-    return ModelConfig(layers=2, width=32, heads=2, rotary=16, vocab=tokenizer.size, context=512)
+    return ModelConfig(layers=2, width=32, heads=4, rotary=8, vocab=tokenizer.size, context=512)
 
 
 @pytest.fixture(scope="session")
@@ -33,17 +33,16 @@ def params(config: ModelConfig) -> Params:
 
 
 @pytest.fixture(scope="session")
-def scripted(config: ModelConfig) -> ScriptedModel:
-    """Makes models that write one given sequence: each token tells the next, so none may repeat."""
+def scripted(config: ModelConfig) -> Script:
+    """Makes weights that write one given sequence: each token tells the next, so none may repeat."""
 
-    def model(tokens: Sequence[int]) -> tuple[ModelConfig, Params]:
+    def model(tokens: Sequence[int]) -> Params:
         assert len(set(tokens)) == len(tokens)
-        wide = replace(config, width=64)
-        zeros = jax.tree.map(np.zeros_like, initialise(wide, jax.random.key(0)))
-        embedding = np.random.default_rng(0).normal(size=(wide.vocab, wide.width)).astype(np.float32)
+        zeros = jax.tree.map(np.zeros_like, initialise(config, jax.random.key(0)))
+        embedding = np.random.default_rng(0).normal(size=(config.vocab, config.width)).astype(np.float32)
         embedding -= embedding.mean(axis=1, keepdims=True)
-        head = np.zeros((wide.width, wide.vocab), np.float32)
+        head = np.zeros((config.width, config.vocab), np.float32)
         head[:, list(tokens[1:])] = embedding[list(tokens[:-1])].T
-        return wide, replace(zeros, embedding=embedding, head=head, norm_scale=np.ones(wide.width, np.float32))
+        return replace(zeros, embedding=embedding, head=head, norm_scale=np.ones(config.width, np.float32))
 
     return model

@@ -4,10 +4,8 @@ import importlib
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -16,21 +14,10 @@ from polyturn.api import Model, load
 from polyturn.engine.types import Sampling
 from polyturn.hub.folder import write_folder
 from polyturn.model.decoder import forward
-from polyturn.model.params import initialise
 from polyturn.synthesis.completer import Completer
 from polyturn.utils.errors import UserError
 
 TEXT = "# Print the sum of xs.\nprint(sum(xs))\n"
-
-
-@pytest.fixture(scope="module")
-def config(config):
-    return replace(config, heads=4, rotary=8)  # folders cut the heads into 4 blocks
-
-
-@pytest.fixture(scope="module")
-def params(config):
-    return initialise(config, jax.random.key(7))
 
 
 @pytest.fixture(scope="module")

@@ -168,30 +168,29 @@ def test_bfloat16_draws_close_to_float32(config, params):
     assert low.logprobs[0] != high.logprobs[0]
 
 
-def scripted_engine(scripted, tokenizer, text: str, end: bool = False) -> tuple[Engine, list[int]]:
+def scripted_engine(scripted, config, tokenizer, text: str, end: bool = False) -> tuple[Engine, list[int]]:
     """An engine that writes `text` from its first token on."""
     ids = tokenizer.encode(text) + [tokenizer.eos_id] * end
-    config, params = scripted(ids)
-    return Engine(params, config, tokenizer), ids
+    return Engine(scripted(ids), config, tokenizer), ids
 
 
-def test_end_of_text_ends_a_sample(scripted, tokenizer):
-    engine, ids = scripted_engine(scripted, tokenizer, "x=1\n", end=True)
+def test_end_of_text_ends_a_sample(scripted, config, tokenizer):
+    engine, ids = scripted_engine(scripted, config, tokenizer, "x=1\n", end=True)
     answer = ask(engine, ids[:1])
     assert (answer.text, answer.finish_reason) == ("=1\n", "eos")
     assert answer.ids == ids[1:-1]
     assert len(answer.logprobs) == len(answer.ids)
 
 
-def test_a_stop_string_spread_over_tokens_is_cut_off(scripted, tokenizer):
-    engine, ids = scripted_engine(scripted, tokenizer, "x=[7,8];del y")
+def test_a_stop_string_spread_over_tokens_is_cut_off(scripted, config, tokenizer):
+    engine, ids = scripted_engine(scripted, config, tokenizer, "x=[7,8];del y")
     answer = ask(engine, ids[:1], replace(GREEDY, stop=("];d", "nothing")))
     assert (answer.text, answer.finish_reason) == ("=[7,8", "stop")
     assert tokenizer.decode(ids[:1] + answer.ids) == "x=[7,8];d"
 
 
-def test_a_callable_sees_the_text_after_every_token_and_ends_it(scripted, tokenizer):
-    engine, ids = scripted_engine(scripted, tokenizer, "x=[7,8];del y")
+def test_a_callable_sees_the_text_after_every_token_and_ends_it(scripted, config, tokenizer):
+    engine, ids = scripted_engine(scripted, config, tokenizer, "x=[7,8];del y")
     seen = []
 
     def complete(text: str) -> int | None:
@@ -204,8 +203,8 @@ def test_a_callable_sees_the_text_after_every_token_and_ends_it(scripted, tokeni
     assert seen[-1].endswith("8")
 
 
-def test_characters_spread_over_tokens_come_out_whole(scripted, tokenizer):
-    engine, ids = scripted_engine(scripted, tokenizer, "a€ñ", end=True)
+def test_characters_spread_over_tokens_come_out_whole(scripted, config, tokenizer):
+    engine, ids = scripted_engine(scripted, config, tokenizer, "a€ñ", end=True)
     seen = []
     answer = ask(engine, ids[:1], complete=lambda text: seen.append(text))
     assert answer.text == "€ñ"

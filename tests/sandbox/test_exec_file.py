@@ -83,7 +83,7 @@ def test_a_second_run_runs_only_what_is_missing(tmp_path: Path) -> None:
     exec_file(programs, out)
     first = out.read_bytes()
     with out.open("ab") as file:
-        file.write(b'{"id": "c", "verd')  # cut short by kill -9
+        file.write(b'{"id": "c", "dig')  # cut short by kill -9
     write_programs(programs, jobs)
     assert exec_file(programs, out).kept == 2
     assert out.read_bytes().startswith(first)
@@ -131,7 +131,19 @@ def test_results_of_other_programs_are_never_overwritten(tmp_path: Path) -> None
         with pytest.raises(SandboxError, match=r"line 1 of .* is the result of another program"):
             exec_file(programs, out, limits)
         assert out.read_bytes() == done
-    for foreign in (b"precious\n", b"[1]\n", b'{"id": [], "verdict": "passed"}\n', b'{"id": 1}\n'):
+    write_programs(programs, [{"id": 1, "program": "print(1)"}])
+    for foreign in (
+        b"precious\n",
+        b"precious",
+        b"[1]\n",
+        b'{"id": [], "verdict": "passed"}\n',
+        b'{"id": [], "digest": "0", "verdict": "passed"}\n',
+        b'{"id": 2, "digest": null, "verdict": "passed"}\n',
+        b'{"id": 1}\n',
+        b'{"id": 1, "verdict": "passed"}\n',
+        b'{"id": 1, "program": "print(1)"}',
+        b"[" * 100_000 + b"\n",
+    ):
         out.write_bytes(foreign)
         with pytest.raises(SandboxError, match="line 1"):
             exec_file(programs, out)
@@ -149,15 +161,64 @@ def test_files_that_cannot_be_opened_are_told_in_a_sentence(tmp_path: Path) -> N
         exec_file(programs, tmp_path)
 
 
+def test_programs_can_come_through_a_pipe(tmp_path: Path) -> None:
+    out = tmp_path / "results.jsonl"
+    code = f"from polyturn.sandbox import exec_file; exec_file('/dev/stdin', {str(out)!r})"
+    lines = b"".join(b'{"id": %d, "program": "print(%d)"}\n' % (i, i) for i in range(3))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        input=lines,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [result["stdout"] for result in read_results(out)] == ["0\n", "1\n", "2\n"]
+
+
+def test_nothing_is_written_for_a_mistake_of_the_caller(tmp_path: Path) -> None:
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "results.jsonl"
+    write_programs(programs, [{"id": 1, "program": "print(1)"}])
+    with pytest.raises(SandboxError, match="workers is 0: give 1 or more"):
+        exec_file(programs, out, workers=0)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SandboxError, match="pipe is not a regular file"):
+        exec_file(programs, tmp_path / "pipe")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe", "programs.jsonl"]
+
+
+@pytest.mark.parametrize("there", [b"", b'{"id": 0, "digest": "'], ids=["from the start", "after tidying"])
+def test_two_processes_never_write_the_same_results(there: bytes, tmp_path: Path) -> None:
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "results.jsonl"
+    go = tmp_path / "go"
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint(1)"
+    write_programs(programs, [{"id": i, "program": wait} for i in range(2)])
+    out.write_bytes(there)
+    code = f"from polyturn.sandbox import exec_file; exec_file({str(programs)!r}, {str(out)!r})"
+    started: list[int] = []
+
+    def second(done: int, total: int) -> None:
+        """When the first run has the results open: another one, in a process of its own."""
+        if started:
+            return
+        started.append(1)
+        with in_a_process(code, tmp_path) as process:
+            _, stderr = process.communicate(timeout=60)
+        go.touch()
+        words = f"another process writes its results to {out}: wait until it ends, or name another file"
+        assert words in stderr.decode()
+
+    assert exec_file(programs, out, on_progress=second).verdicts == {"passed": 2}
+    assert [result["id"] for result in read_results(out)] == [0, 1]
+    assert exec_file(programs, out).kept == 2  # the lock ended with its run
+
+
 def in_a_process(code: str, folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(folder)}
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("end_by", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_run_leaves_whole_lines_and_the_next_goes_on(
-    end_by: signal.Signals, tmp_path: Path
-) -> None:
+def test_an_interrupted_run_leaves_whole_lines_and_the_next_goes_on(end_by: signal.Signals, tmp_path: Path) -> None:
     programs, out, log = tmp_path / "programs.jsonl", tmp_path / "results.jsonl", tmp_path / "log"
     padding = "#" + "x" * 20_000  # lines of several pages, where a write could be cut
     write_programs(

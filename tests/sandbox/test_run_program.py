@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polyturn.sandbox import Limits, Opaque, ProgramError, Result, SandboxError, run_program, run_programs
+from polyturn.sandbox import UNSET, Limits, Opaque, ProgramError, Result, SandboxError, run_program, run_programs
 
 SHORT = Limits(cpu_s=0.5, wall_s=10)
 
@@ -30,8 +30,7 @@ PROGRAMS = {
     "main guard": "if __name__ == '__main__':\n    print('main')",
     "late thread": "import threading, time\ndef f():\n    time.sleep(0.1)\n    print('late')\n"
     "threading.Thread(target=f).start()\nprint('main')",
-    "daemon thread": "import threading, time\n"
-    "threading.Thread(target=time.sleep, args=(30,), daemon=True).start()",
+    "daemon thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(30,), daemon=True).start()",
     "executor": "from concurrent.futures import ThreadPoolExecutor\n"
     "print(*ThreadPoolExecutor(2).map(len, ['a', 'bc']))",
     "exit handler": "import atexit\natexit.register(print, 'bye')\nprint('hi')",
@@ -145,6 +144,22 @@ def test_printed_values_are_those_of_the_moment() -> None:
     assert (result.verdict, result.last_text) == ("passed", "an A")
 
 
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("print(1)\nprint([2])\nprint()", [2]),
+        ("print('a', 2, sep='-')", "a-2"),
+        ("print(None)", None),
+        ("print()", UNSET),
+        ("x = 1", UNSET),
+    ],
+)
+def test_the_value_printed_last(source: str, value: object) -> None:
+    result = run_program(source, SHORT)
+    assert result.last_value == value
+    assert result.judged(value).verdict == ("wrong" if value is UNSET else "passed")
+
+
 def test_numpy_is_found_and_its_values_become_pythons() -> None:
     result = run_program("import numpy as np\nprint(np.arange(3) / 2)\nprint(np.int64(3), np.float32(0.5))")
     assert result.printed == (([0.0, 0.5, 1.0],), (3, 0.5))
@@ -242,8 +257,7 @@ def test_times_and_memory_are_the_programs() -> None:
     ballast = bytearray(200 << 20)  # the caller's own memory is not counted
     ballast[:: 1 << 12] = bytes(len(ballast) >> 12)
     busy = run_program(
-        "import time\nwhile time.process_time() < 0.4: pass\n"
-        "b = bytearray(80 << 20)\nb[::4096] = bytes(len(b) >> 12)"
+        "import time\nwhile time.process_time() < 0.4: pass\nb = bytearray(80 << 20)\nb[::4096] = bytes(len(b) >> 12)"
     )
     idle = run_program("import time\ntime.sleep(0.3)")
     assert busy.cpu_s > 0.3
@@ -254,14 +268,10 @@ def test_times_and_memory_are_the_programs() -> None:
 
 def test_the_layers_are_named() -> None:
     layers = run_program("pass").layers
-    assert {"process", "clean-env", "closed-fds", "session", "tempdir", "rlimit-cpu", "rlimit-fsize"} <= set(
-        layers
-    )
+    assert {"process", "clean-env", "closed-fds", "session", "tempdir", "rlimit-cpu", "rlimit-fsize"} <= set(layers)
     if sys.platform == "linux":
         assert {"rlimit-as", "no-new-privs", "parent-death-signal"} <= set(layers)
-        status = run_program(
-            "print(open('/proc/self/status').read())\nprint(open('/proc/self/limits').read())"
-        ).stdout
+        status = run_program("print(open('/proc/self/status').read())\nprint(open('/proc/self/limits').read())").stdout
         assert "NoNewPrivs:\t1" in status
         assert "Max file size             67108864" in status
 

@@ -42,6 +42,9 @@ NOT_CUT = {
     "indented prints": "for x in xs:\n    print(x)\n    print(x)",
     "a print and its else": "if x:\n    print(1)\nelse:\n    print(2)",
     "a decorated function": "@cache\ndef f(x):\n    return x",
+    "comments and prints in a long f-string": 's = f"""\nprint(1)\nprint({x})\n# no comment\n"""\nt = s',
+    "a long f-string with an open field": 's = f"""{\nprint(1),\nprint(2)}\n"""',
+    "other line ends inside strings": "s = 'a\u2028b\x0cc\x85d'\nt = 'e\x1cf\rg'",
 }
 
 
@@ -65,6 +68,38 @@ def test_a_statement_cut_by_the_length_limit_is_dropped() -> None:
     assert truncate("a = 1\nb = 12", unfinished=True).code == "a = 1"
     assert truncate("a = 1\nfor x in xs:\n", unfinished=True).code == "a = 1"
     assert truncate("a = 1\nb = 12", unfinished=False).code == "a = 1\nb = 12"
+
+
+CUT_BY_LENGTH = {
+    "one open statement": ("x = [1, 2, 3", ""),
+    "one statement that may go on": ("x = 12", ""),
+    "one statement with its line end": ("x = 12\n", "x = 12"),
+    "nothing": ("", ""),
+    "a loop with half a line": ("for x in xs:\n    f(x)\n    g(", "for x in xs:\n    f(x)"),
+    "an error before the cut": ("x = = 2\ny = [1", "x = = 2"),
+    "a function that may still call the first": (
+        "def f():\n    return 1\ndef g():\n    return f(",
+        "def f():\n    return 1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "code"), CUT_BY_LENGTH.values(), ids=CUT_BY_LENGTH.keys())
+def test_the_length_limit_is_the_reason_where_nothing_else_is(text: str, code: str) -> None:
+    cut = truncate(text, unfinished=True)
+    assert (cut.code, cut.reason) == (code, "length")
+
+
+def test_what_python_only_warns_of_is_whole() -> None:
+    assert truncate('x = f("\\d")\ny = [1', unfinished=True).code == 'x = f("\\d")'
+
+
+def test_a_rule_comes_before_the_length_limit() -> None:
+    assert truncate("x = 1\n# Next\ny = [1", unfinished=True).reason == "next intent"
+
+
+def test_a_text_that_ended_by_itself_has_no_reason() -> None:
+    assert truncate("x = [1, 2, 3").reason is None
 
 
 def test_the_first_indentation_survives() -> None:

@@ -1,5 +1,6 @@
 """The turn format: one form for training and use."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from polyturn.synthesis.turns import (
     encode_history,
     history_text,
     intent_text,
+    prefix_text,
     program_source,
 )
 
@@ -29,6 +31,18 @@ def test_the_text_is_the_papers() -> None:
     assert history_text(TURNS[:1], "import re\n\n") == "import re\n\n# Set x to 1.\nx = 1\n\n"
 
 
+@pytest.mark.parametrize("prefix", ["import re", "import re\n", "import re\n\n", "import re\n\n\n\n", "import re  "])
+def test_a_prefix_ends_in_one_empty_line(prefix: str) -> None:
+    assert prefix_text(prefix) == "import re\n\n"
+    assert history_text(TURNS, prefix) == history_text(TURNS, "import re\n\n")
+    assert encode_history(Bytes(), TURNS, prefix) == list(history_text(TURNS, prefix).encode())
+    assert encode_for_training(Bytes(), TURNS, prefix) == encode_for_training(Bytes(), TURNS, "import re\n\n")
+
+
+def test_a_blank_prefix_is_none() -> None:
+    assert history_text(TURNS, " \n") == history_text(TURNS)
+
+
 def test_no_line_of_an_intent_becomes_code() -> None:
     assert intent_text("one\nimport os\n\n  three") == "# one\n# import os\n#\n#   three\n"
 
@@ -39,10 +53,7 @@ def test_an_intent_is_only_comments(text: str) -> None:
 
 
 def test_the_program_runs_as_it_stands() -> None:
-    assert (
-        program_source(TURNS)
-        == "# Set x to 1.\nx = 1\n\n# Print x\n# twice.\nfor _ in range(2):\n    print(x)\n"
-    )
+    assert program_source(TURNS) == "# Set x to 1.\nx = 1\n\n# Print x\n# twice.\nfor _ in range(2):\n    print(x)\n"
 
 
 def test_training_reads_what_a_session_reads() -> None:

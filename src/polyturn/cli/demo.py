@@ -12,16 +12,16 @@ def demo(model: str | None = None) -> int:
     not run to its end.
 
     Args:
-        model: Built-in name, model folder, or Hub id in the local cache.
+        model: Built-in name, model folder, or Hub id (owner/name).
     """
-    from rich.console import Console
     from rich.rule import Rule
 
     import polyturn
     from polyturn.cli import show
     from polyturn.engine.types import Sampling
+    from polyturn.synthesis.session import MAX_TOKENS
 
-    console = Console(highlight=False)
+    console = show.Console()
     begun = time.monotonic()
     with console.status("Loading the model …"):
         writer = polyturn.load(model)
@@ -30,7 +30,7 @@ def demo(model: str | None = None) -> int:
     layers: tuple[str, ...] = ()
     for number, program in enumerate(programs, 1):
         console.print(Rule(f"Program {number} of {len(programs)}: {program['title']}", style="cyan"))
-        session = polyturn.Session(writer, sampling=Sampling(temperature=0.0))
+        session = polyturn.Session(writer, sampling=Sampling(temperature=0.0, max_tokens=MAX_TOKENS))
         for count, intent in enumerate(program["intents"], 1):
             with console.status("Writing …"):
                 step = session.turn(intent)

@@ -9,10 +9,7 @@ from importlib import import_module
 
 VERBS = {
     "demo": ("polyturn.cli.demo:demo", "watch the built-in model write and run programs turn by turn"),
-    "chat": (
-        "polyturn.cli.chat:chat",
-        "state intents one by one; see the code, see it run; undo, edit, retry, save",
-    ),
+    "chat": ("polyturn.cli.chat:chat", "state intents one by one; see the code, see it run; undo, edit, retry, save"),
     "synth": ("polyturn.cli.synth:synth", "turns from a file -> a program"),
     "sample": ("polyturn.cli.sample:sample", "completions of a prompt"),
     "exec": ("polyturn.cli.exec:execute", "run a JSONL file of programs in the sandbox"),
@@ -25,7 +22,25 @@ USAGE = "usage: polyturn VERB [ARGUMENTS]      polyturn VERB --help tells more o
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line. Returns the exit code: 0, 1 for a failed check, 2 for a user's mistake, 130 for Ctrl-C."""
+    from polyturn.sandbox import SandboxError
+    from polyturn.utils.exits import exit_code
+
     words = sys.argv[1:] if arguments is None else arguments
+    verb = next((v for v in VERBS if words[: len(v.split())] == v.split()), None)
+    if verb is None:
+        return exit_code("polyturn", lambda: _about(words))
+    return exit_code(f"polyturn {verb}", lambda: _run(verb, words[len(verb.split()) :]), SandboxError)
+
+
+def _run(verb: str, rest: list[str]) -> int | None:
+    import tyro
+
+    module, name = VERBS[verb][0].split(":")
+    return tyro.cli(getattr(import_module(module), name), prog=f"polyturn {verb}", args=rest)
+
+
+def _about(words: list[str]) -> int:
+    """Answer a command line that has no verb."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
@@ -34,31 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"polyturn {polyturn.__version__}")
         return 0
-    verb = next((v for v in VERBS if words[: len(v.split())] == v.split()), None)
-    if verb is None:
-        return _unknown(words)
-    return _run(verb, words[len(verb.split()) :])
-
-
-def _run(verb: str, rest: list[str]) -> int:
-    import tyro
-
-    from polyturn.sandbox import SandboxError
-    from polyturn.utils.errors import UserError
-
-    module, name = VERBS[verb][0].split(":")
-    function = getattr(import_module(module), name)
-    try:
-        return tyro.cli(function, prog=f"polyturn {verb}", args=rest) or 0
-    except (UserError, SandboxError) as error:
-        print(f"polyturn {verb}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        sys.stdout = None
-        return 0
+    return _unknown(words)
 
 
 def _unknown(words: list[str]) -> int:

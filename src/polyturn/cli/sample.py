@@ -22,7 +22,7 @@ def sample(
 
     Args:
         prompt: The text to continue; - reads it from standard input.
-        model: Built-in name, model folder, or Hub id in the local cache.
+        model: Built-in name, model folder, or Hub id (owner/name).
         n: How many samples.
         max_tokens: Longest sample.
         temperature: 0 takes the likeliest token each time.
@@ -33,7 +33,7 @@ def sample(
     """
     import polyturn
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _text(prompt)
     completions = polyturn.load(model).generate(
         text, n=n, max_tokens=max_tokens, temperature=temperature, top_p=top_p, stop=list(stop), seed=seed
     )
@@ -41,9 +41,22 @@ def sample(
         if json_output:
             print(json.dumps({"text": completion.text, "finish_reason": completion.finish_reason}))
         else:
-            print(
-                f"--- sample {number + 1} of {n} ({completion.finish_reason})\n{completion.text}"
-                if n > 1
-                else completion.text
-            )
+            if n > 1:
+                print(f"--- sample {number + 1} of {n} ({completion.finish_reason})")
+            print(completion.text)
     return 0
+
+
+def _text(prompt: str) -> str:
+    from polyturn.synthesis.turns import is_text
+    from polyturn.utils.errors import UserError
+
+    try:
+        text = sys.stdin.buffer.read().decode() if prompt == "-" else prompt
+    except UnicodeDecodeError:
+        raise UserError("Standard input is not UTF-8; convert it first, for instance with iconv.") from None
+    if not is_text(text):  # what is not UTF-8 on the command line, Python hands on as half characters
+        raise UserError("The prompt is not UTF-8; convert it first, for instance with iconv.")
+    if not text:
+        raise UserError("The prompt is empty; give some text to continue.")
+    return text

@@ -1,33 +1,48 @@
-"""How a session looks on a terminal: intent, code in colours, and what running it printed."""
+"""How a session looks on a terminal or in a pipe: intent, code in colours, and what running it printed.
 
-from rich.console import Console
-from rich.padding import Padding
+Lines are never wrapped, cropped or filled up with blanks: a terminal wraps them by itself, and what is copied or
+piped is what was written. Nothing in a user's text is read as markup.
+"""
+
+import rich.console
 from rich.syntax import Syntax
 from rich.text import Text
 
 from polyturn.synthesis.session import Step
 
 MAX_LINES = 20  # of a turn's output; the rest is counted
+INDENT = Text("    ")
+
+
+class Console(rich.console.Console):
+    """A console that shows text as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """Leave a closed pipe to `polyturn.utils.exits`, where rich would exit with code 1."""
+        raise  # rich calls this while it handles the BrokenPipeError
 
 
 def step(console: Console, number: int, turn: Step) -> None:
     """Print one turn."""
     console.print(Text(f"\n[{number}] {turn.intent}", style="bold"))
-    console.print(
-        Padding(
-            Syntax(turn.code or "# (no code)", "python", theme="ansi_dark", background_color="default"),
-            (0, 4),
-        )
-    )
+    colours = Syntax("", "python", theme="ansi_dark", background_color="default")
+    for line in colours.highlight(turn.code or "# (no code)").split("\n"):
+        console.print(INDENT + line if line else "")
     for line, style in _outcome(turn):
-        console.print(Padding(Text(line, style=style), (0, 4)))
+        console.print(INDENT + Text(line, style=style))
 
 
 def _outcome(turn: Step) -> list[tuple[str, str]]:
+    shown = []
+    if turn.ended_by == "length":
+        shown.append(("✗ cut off at the length limit; --max-tokens raises it", "yellow"))
     if turn.result is None:
-        return []
+        return shown
     lines = turn.output.splitlines()
-    shown = [(f"→ {line}", "green") for line in lines[:MAX_LINES]]
+    shown += [(f"→ {line}", "green") for line in lines[:MAX_LINES]]
     if len(lines) > MAX_LINES:
         shown.append((f"→ … and {len(lines) - MAX_LINES} more lines", "dim"))
     if turn.result.verdict != "passed":

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from polyturn.synthesis.session import MAX_TOKENS
+
 
 def synth(
     turns: Annotated[Path, tyro.conf.Positional],
@@ -14,16 +16,18 @@ def synth(
     out: Path | None = None,
     temperature: float = 0.0,
     top_p: float = 0.95,
-    max_tokens: int = 256,
+    max_tokens: int = MAX_TOKENS,
     seed: int = 0,
     prefix: str = "",
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Write a program from the intents in a file, one turn each, and run it.
 
+    Exit code 1 if the program did not run to its end.
+
     Args:
-        turns: A text file with one intent a line, or JSON: a list of strings, or a saved session.
-        model: Built-in name, model folder, or Hub id in the local cache.
+        turns: A text file with one intent a line, or JSON: a list of strings, or a saved session (with its prefix).
+        model: Built-in name, model folder, or Hub id (owner/name).
         out: Where the program goes (.py), or the whole session (.json).
         temperature: 0 takes the likeliest code.
         top_p: Draw from the likeliest tokens that hold this much probability.
@@ -32,21 +36,20 @@ def synth(
         prefix: Code before the first turn, such as imports.
         json_output: Print the session as one JSON object instead of showing it.
     """
-    from rich.console import Console
-
     import polyturn
     from polyturn.cli import show
     from polyturn.engine.types import Sampling
     from polyturn.synthesis import transcript
     from polyturn.utils.errors import UserError
 
-    intents = transcript.read_intents(turns)
+    intents, own_prefix = transcript.read_turns(turns)
+    if prefix and own_prefix:
+        raise UserError(f"{turns} has a prefix of its own; leave --prefix out, or change it in the file.")
     if out is not None and out.suffix not in (".py", ".json"):
         raise UserError("--out must end in .py (the program) or .json (the session).")
-    session = polyturn.Session(
-        polyturn.load(model), prefix=prefix, sampling=Sampling(temperature, top_p, max_tokens, seed=seed)
-    )
-    console = Console(highlight=False)
+    sampling = Sampling(temperature, top_p, max_tokens, seed=seed)
+    session = polyturn.Session(polyturn.load(model), prefix=prefix or own_prefix, sampling=sampling)
+    console = show.Console()
     for number, intent in enumerate(intents, 1):
         step = session.turn(intent)
         if not json_output:
@@ -56,4 +59,6 @@ def synth(
     if json_output:
         json.dump(transcript.as_json(session), sys.stdout)
         print()
-    return 0
+    result = session.steps[-1].result
+    assert result is not None  # a session runs every turn
+    return 0 if result.verdict == "passed" else 1

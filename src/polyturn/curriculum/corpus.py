@@ -18,14 +18,18 @@ stopped goes on where it stood.
 import hashlib
 import json
 import multiprocessing
+import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Literal
 
 from polyturn.curriculum.compose import copy_program, program
 from polyturn.curriculum.draft import Program
+from polyturn.curriculum.heldout import Split
 from polyturn.curriculum.overlap import Overlap
 from polyturn.curriculum.verify import Verified, verify
 from polyturn.sandbox.values import from_tree, to_tree
@@ -38,7 +42,7 @@ PART = 4_096
 """Programs composed for one part."""
 MANIFEST = "manifest.json"
 
-Split = Literal["train", "heldout-pairs", "copy"]
+CorpusSplit = Split | Literal["copy"]
 """Programs without the held-out pairs of families, programs with at least one, or warm-up programs."""
 
 
@@ -47,13 +51,13 @@ class _Job:
     """One part, for a worker."""
 
     seed: int
-    split: Split
+    split: CorpusSplit
     start: int
     stop: int
     overlap: Overlap | None
 
 
-def compose(split: Split, seed: int, index: int) -> Program:
+def compose(split: CorpusSplit, seed: int, index: int) -> Program:
     """The index-th program of a split and seed."""
     return copy_program(seed, index) if split == "copy" else program(seed, index, split)
 
@@ -62,7 +66,7 @@ def build(
     out_dir: str | Path,
     programs: int,
     seed: int,
-    split: Split = "train",
+    split: CorpusSplit = "train",
     overlap_path: str | Path | None = None,
     workers: int = 1,
 ) -> dict[str, Any]:
@@ -74,9 +78,12 @@ def build(
         workers: processes that compose and verify, each with a sandboxed child of its own.
 
     Raises:
-        UserError: the folder holds another corpus, cannot be written, or the digests file cannot be read.
+        UserError: `programs` is negative, the folder holds another corpus or cannot be written, or the digests file
+            cannot be read.
         SandboxError: the sandbox cannot run programs on this host.
     """
+    if programs < 0:
+        raise UserError(f"A corpus cannot be made from {programs} programs: give 0 or more.")
     folder = Path(out_dir)
     overlap = Overlap.load(overlap_path) if overlap_path else None
     manifest = _manifest(folder, programs, seed, split, overlap)
@@ -98,11 +105,11 @@ def build(
         write_text(folder / name, "".join(lines))
         done.append({"file": name, "kept": len(lines), "dropped": dict(sorted(dropped.items()))})
         manifest["kept"] = sum(part["kept"] for part in done)
-        manifest["dropped"] = dict(
-            sorted(sum((Counter(part["dropped"]) for part in done), Counter()).items())
-        )
+        manifest["dropped"] = dict(sorted(sum((Counter(part["dropped"]) for part in done), Counter()).items()))
         manifest["complete"] = len(done) * PART >= programs
-        write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        _write_manifest(folder, manifest)
+    if not done:  # of no programs
+        _write_manifest(folder, manifest)
     return manifest
 
 
@@ -119,9 +126,7 @@ def read(folder: str | Path) -> Iterator[Verified]:
         yield from _read_part(folder / part["file"])
 
 
-def _manifest(
-    folder: Path, programs: int, seed: int, split: Split, overlap: Overlap | None
-) -> dict[str, Any]:
+def _manifest(folder: Path, programs: int, seed: int, split: CorpusSplit, overlap: Overlap | None) -> dict[str, Any]:
     """The manifest of an interrupted build, or a new one."""
     settings = {
         "version": 1,
@@ -146,7 +151,11 @@ def _manifest(
     return found
 
 
-def _fingerprint(split: Split, seed: int) -> str:
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+def _fingerprint(split: CorpusSplit, seed: int) -> str:
     """Tells composers apart: a digest of some of their programs. Parts of two must not be mixed."""
     texts = (history_text(compose(split, seed, index).turns) for index in range(100))
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
@@ -157,8 +166,20 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[list[tuple[bytes, str
     if workers == 1 or len(jobs) < 2:
         yield from map(_part, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
-        yield from pool.imap(_part, jobs)
+    # Ctrl-C is for this process, which then ends the workers: they inherit the block, from their first moment on.
+    resource_tracker.ensure_running()  # whose start, before Python 3.13, would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)), _end_cleanly) as pool:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield from pool.imap(_part, jobs)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_cleanly() -> None:
+    """Have a worker that is ended stop its sandboxed child and remove that one's folder."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 
 
 def _part(job: _Job) -> tuple[list[tuple[bytes, str]], Counter[str]]:

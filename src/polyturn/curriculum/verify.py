@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from polyturn.curriculum.draft import Program
-from polyturn.sandbox import Limits, Result, run_batch
+from polyturn.sandbox import UNSET, Limits, Result, SandboxError, run_batch
 from polyturn.synthesis.turns import program_source
 
 MAX_OUTPUT = 300
@@ -26,29 +26,30 @@ class Verified:
     program: Program
     stdout: str
     value: Any
-    """What the last print printed: its argument, or its text where it had several."""
+    """What was printed last (`Result.last_value`)."""
 
 
 def verify(programs: Sequence[Program], limits: Limits = LIMITS) -> list[Verified | Fault]:
     """Run programs; for each, in order, what it printed or why it is dropped.
 
-    Raises SandboxError where the sandbox cannot run anything on this host.
+    Raises SandboxError where the sandbox cannot run them on this host.
     """
     results = run_batch([program_source(program.turns) for program in programs], limits)
     return [_judge(program, result) for program, result in zip(programs, results, strict=True)]
 
 
 def _judge(program: Program, result: Result) -> Verified | Fault:
+    if result.verdict == "internal-error":
+        raise SandboxError(result.error.message if result.error else "the sandbox failed")
     if result.verdict != "passed":
         return "error" if result.verdict == "error" else "limit"
-    last = next((call for call in reversed(result.printed) if call), None)
-    if last is None:
+    value = result.last_value
+    if value is UNSET:
         return "nothing printed"
     if len(result.stdout) > MAX_OUTPUT:
         return "long output"
     if not all(_is_plain(value) for call in result.printed for value in call):
         return "no plain value"
-    value = last[0] if len(last) == 1 else result.last_text
     if value in ("", [], {}, ()):
         return "empty value"  # too many wrong programs would print it as well
     return Verified(program, result.stdout, value)

@@ -8,7 +8,7 @@ batching). The pool is kept from call to call, so a conversation costs only what
 
 What shares the batch: every row is computed for itself, with random numbers of its own (`nucleus.uniforms`).
 But XLA chooses the order of a sum by the shapes at hand, and the number of rows and their length follow the
-load: the same logits then differ by about 3e-6 in float32 and by 1e-2 in bfloat16, which may decide a draw,
+load: the same logits then differ by about 3e-6 in float32 and 3e-2 in bfloat16, which may decide a draw,
 in float32 once in some hundred thousand tokens. With `strict`, shapes are fixed and a row offers for reuse
 only what was read in whole chunks of a prompt: results are the same to the last bit, whatever else is asked
 or was asked before, at some cost in speed.

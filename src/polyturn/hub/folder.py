@@ -22,7 +22,7 @@ from polyturn.hub.config_json import config_json, read_config, special_ids
 from polyturn.hub.names import CONFIG, GENERATION, INDEX, SHARD, SINGLE, TOKENIZER, TOKENIZER_GPT2
 from polyturn.model.config import ModelConfig
 from polyturn.tokenizer import bpe
-from polyturn.utils.atomic import replacing
+from polyturn.utils.atomic import check_replaceable, replacing
 from polyturn.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ class Folder:
     digest: str  # SHA-256 of shape, weights as stored and tokenizer, in hex; sharding does not change it
 
 
-def read_folder(
-    path: str | Path, qkv_blocks: int = layout.QKV_BLOCKS, dtype: "DTypeLike" = np.float32
-) -> Folder:
+def read_folder(path: str | Path, qkv_blocks: int = layout.QKV_BLOCKS, dtype: "DTypeLike" = np.float32) -> Folder:
     """Read a CodeGen folder.
 
     Args:
@@ -124,7 +122,9 @@ def write_folder(
     layout.check_blocks(config, layout.QKV_BLOCKS)
     if tokenizer:
         _check_size(tokenizer, config)
-    _check_replaceable(path, {CONFIG, GENERATION, SINGLE, INDEX, *(TOKENIZER if tokenizer else ()), *extra})
+    shards = {file.name for file in path.glob("*") if SHARD.fullmatch(file.name)}
+    names = {CONFIG, GENERATION, SINGLE, INDEX, *shards, *(TOKENIZER if tokenizer else ()), *extra}
+    check_replaceable(path, names)
     texts = {
         CONFIG: json.dumps(config_json(config, tokenizer, dtype), indent=2) + "\n",
         GENERATION: json.dumps(special_ids(tokenizer), indent=2) + "\n",
@@ -143,18 +143,3 @@ def write_folder(
             with weights.disk_errors():
                 tokenizer.save(folder, config.context)
         weights.write(folder, layout.shapes(config), fill, dtype, shard_bytes)
-
-
-def _check_replaceable(path: Path, names: set[str]) -> None:
-    """Raise UserError where writing files of these names to `path` would lose anything but an older model."""
-    try:
-        there = sorted(p.name for p in path.iterdir()) if path.exists() else []
-    except OSError as error:
-        raise UserError(
-            f"Cannot write a model to {path} ({error.strerror}); choose another place."
-        ) from error
-    others = [name for name in there if name not in names and not SHARD.fullmatch(name)]
-    if others:
-        raise UserError(
-            f"{path} holds files that are not of this model, {others[0]} for one; choose a new folder."
-        )

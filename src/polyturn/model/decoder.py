@@ -6,6 +6,7 @@
 where they are used, so that float32 weights get float32 gradients, summed in float32, from a bfloat16 computation.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -45,10 +46,17 @@ def hidden(
     return layer_norm(x, params.norm_scale, params.norm_bias, config.norm_epsilon)
 
 
-def block(x: jax.Array, w: Block[jax.Array], config: ModelConfig, tables, attend) -> tuple:
+def block[Kept](
+    x: jax.Array,
+    w: Block[jax.Array],
+    config: ModelConfig,
+    tables: tuple[jax.Array, jax.Array],
+    attend: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Kept]],
+) -> tuple[jax.Array, Kept]:
     """One layer: `x [B, T, D] -> ([B, T, D], whatever attend keeps)`.
 
     Args:
+        tables: of `rotary_tables` for the positions at hand.
         attend: `(q, k, v) [B, T, H, K]` with positions already turned in -> (`[B, T, H, K]`, kept).
     """
     d = config.width

@@ -41,7 +41,19 @@ def cross_entropy(
     return total
 
 
-def _chunks(x, head, bias, targets, weights, chunk, with_gradient):
+type Gradient = tuple[jax.Array, jax.Array, jax.Array]  # of x, head and bias
+
+
+def _chunks(
+    x: jax.Array,
+    head: jax.Array,
+    bias: jax.Array,
+    targets: jax.Array,
+    weights: jax.Array,
+    chunk: int,
+    with_gradient: bool,
+) -> tuple[jax.Array, Gradient]:
+    """The loss, and its gradient where asked for; without, the gradient's arrays are empty or zero."""
     n, d = x.shape
     chunk = min(chunk, n)
     order = jnp.argsort(weights == 0, stable=True)  # rows that count come first
@@ -77,19 +89,19 @@ def _chunks(x, head, bias, targets, weights, chunk, with_gradient):
     start = (jnp.float32(0.0), jnp.zeros(shape, jnp.float32), jnp.zeros(shape[1:], jnp.float32))
     split = (order.reshape(-1, chunk), counts.reshape(-1, chunk))
     (total, d_head, d_bias), d_rows = jax.lax.scan(step, start, split)
-    d_x = None
-    if with_gradient:
-        # padding repeats row 0 with weight 0: its gradient is zero, so adding is safe
-        d_x = jnp.zeros_like(x).at[order].add(d_rows.reshape(-1, d))
+    # padding repeats row 0 with weight 0: its gradient is zero, so adding is safe
+    d_x = jnp.zeros_like(x).at[order].add(d_rows.reshape(-1, d))
     return total, (d_x, d_head, d_bias)
 
 
-def _forward(x, head, bias, targets, weights, chunk):
+def _forward(
+    x: jax.Array, head: jax.Array, bias: jax.Array, targets: jax.Array, weights: jax.Array, chunk: int
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     total, gradient = _chunks(x, head, bias, targets, weights, chunk, with_gradient=True)
     return total, (*gradient, jnp.zeros((0,), head.dtype), jnp.zeros((0,), bias.dtype), weights)
 
 
-def _backward(chunk, saved, g):
+def _backward(chunk: int, saved: tuple[jax.Array, ...], g: jax.Array) -> tuple[jax.Array | None, ...]:
     d_x, d_head, d_bias, head_like, bias_like, weights = saved
     return (
         (g * d_x.astype(jnp.float32)).astype(d_x.dtype),

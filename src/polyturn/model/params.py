@@ -1,7 +1,7 @@
 """The parameter tree: one abstract description from which everything else is derived.
 
-`describe(config)` gives the shape, logical axes and initialiser of every array. Initialisation, shardings,
-checkpoint templates, folder layouts and parameter counts all read that one description.
+`describe(config)` gives the shape, logical axes and initialiser of every array. Initialisation, the tree of shapes and
+the optimiser's decay mask read that one description; tests hold the configuration's parameter count to it.
 
 Layers are stacked on a leading axis `[L, ...]`. The block of CodeGen runs attention and MLP side by side from
 one norm, so each layer needs only two products: `w_in` makes queries, keys, values and the MLP's hidden layer

@@ -2,19 +2,21 @@
 
     exec_file("programs.jsonl", "results.jsonl", Limits(cpu_s=2), workers=4)
 
-A line of programs is {"id", "program", "stdin"?, "expected"?}: `id` is text or an integer, used once;
-`expected` is the value that must be printed last, in plain JSON. A line of results is the id, a digest of
-what was run under which limits, and `Result.to_json()`. Results stand in the order of the programs. A line
-that cannot be read is reported with its number, and the others run.
+A line of programs is {"id", "program", "stdin"?, "expected"?}: `id` is text or an integer, used once; `expected` is
+the value that must be printed last, in plain JSON. A line of results is the id, a digest of what was run under which
+limits, and `Result.to_json()`. Results stand in the order of the programs. A line that cannot be read is reported with
+its number, and the others run. The programs are read once, so that they can come through a pipe, and held in memory.
 
-It resumes: results that are there already are kept, except those of verdict `internal-error`, and only the
-rest is run. Each result is appended by one write of a whole line. If a full disk cuts that short, the piece
-is taken back; if kill -9 does, the next run removes it.
+It resumes: results that are there already are kept, except those of verdict `internal-error`, and only the rest is
+run. Each result is appended by one write of a whole line. If a full disk cuts that short, the piece is taken back; if
+kill -9 does, the next run removes it. The results are locked (flock(2)) as long as a run writes them.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from .limits import DEFAULT_LIMITS, Limits, SandboxError
 from .result import UNSET
-from .run import Job, run_jobs
+from .run import Job, check_workers, run_jobs
 
 type Id = str | int
 
@@ -50,38 +52,36 @@ def exec_file(
 ) -> ExecSummary:
     """Run the programs of one file into another. `on_progress` gets (results there, results to be there).
 
-    SandboxError if a file cannot be read or written, or if `out` holds anything but results of these programs
-    under these limits; `out` is then left as it was, or with the results so far.
+    SandboxError if a file cannot be read or written, if another process writes to `out`, or if it holds anything but
+    results of these programs under these limits; it is then left as it was, or with the results so far.
     """
     programs, out = Path(programs), Path(out)
-    wanted: dict[Id, str] = {}
+    check_workers(workers)
+    jobs: dict[Id, Job] = {}
     malformed: list[str] = []
     for item in _read_programs(programs):
         if isinstance(item, str):
             malformed.append(item)
         else:
-            wanted[item[0]] = _digest(item[1], limits)
-    verdicts = _resume(out, wanted)
-    kept = len(verdicts)
-    missing = [identity for identity in wanted if identity not in verdicts]
-    in_order = [*verdicts, *missing] == list(wanted)  # not so if programs were inserted since
-    report = on_progress or (lambda there, total: None)
-    report(kept, len(wanted))
-    there = frozenset(verdicts)
-    jobs = (
-        item[1] for item in _read_programs(programs) if not isinstance(item, str) and item[0] not in there
-    )
+            jobs[item[0]] = item[1]
+    wanted = {identity: _digest(job, limits) for identity, job in jobs.items()}
     fd = _open_results(out)
     try:
-        with closing(run_jobs(jobs, limits, workers)) as results:
+        verdicts = _resume(fd, out, wanted)
+        kept = len(verdicts)
+        missing = [identity for identity in wanted if identity not in verdicts]
+        in_order = [*verdicts, *missing] == list(wanted)  # not so if programs were inserted since
+        report = on_progress or (lambda there, total: None)
+        report(kept, len(wanted))
+        with closing(run_jobs((jobs[identity] for identity in missing), limits, workers)) as results:
             for identity, result in zip(missing, results, strict=True):
                 _append(fd, out, {"id": identity, "digest": wanted[identity], **result.to_json()})
                 verdicts[identity] = result.verdict
                 report(len(verdicts), len(wanted))
+        if not in_order:
+            _rewrite(fd, out, list(wanted))
     finally:
         os.close(fd)
-    if not in_order:
-        _rewrite(out, list(wanted))
     return ExecSummary(dict(Counter(verdicts.values())), kept, tuple(malformed))
 
 
@@ -131,7 +131,30 @@ def _digest(job: Job, limits: Limits) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _resume(out: Path, wanted: dict[Id, str]) -> dict[Id, str]:
+def _open_results(out: Path) -> int:
+    """A descriptor of the results, which no other process writes as long as this one holds it."""
+    try:
+        while True:
+            fd = os.open(out, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise SandboxError(f"{out} is not a regular file: name one for the results")
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if out.exists() and os.path.samestat(os.fstat(fd), out.stat()):
+                    return fd  # and not a file that its writer replaced before we had the lock
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+    except BlockingIOError:
+        raise SandboxError(
+            f"another process writes its results to {out}: wait until it ends, or name another file"
+        ) from None
+    except OSError as error:
+        raise SandboxError(f"cannot write {out}: {error.strerror}; name a file in a folder you can write") from None
+
+
+def _resume(fd: int, out: Path, wanted: dict[Id, str]) -> dict[Id, str]:
     """The verdicts of the results to keep, by id in their order; the file then holds these and no more."""
     verdicts: dict[Id, str] = {}
     clean = True
@@ -139,38 +162,33 @@ def _resume(out: Path, wanted: dict[Id, str]) -> dict[Id, str]:
     try:
         with out.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") and _is_piece(line, wanted):
                     clean = False
                     break
                 try:
                     fields = json.loads(line)
-                    identity, verdict = fields["id"], fields["verdict"]
-                    digest = fields.get("digest", wanted.get(identity))
-                except (ValueError, TypeError, KeyError, AttributeError):
+                    identity, verdict, digest = fields["id"], fields["verdict"], fields["digest"]
+                    ours = identity in wanted and digest == wanted[identity] and identity not in verdicts
+                except (ValueError, TypeError, KeyError, RecursionError):
                     raise SandboxError(f"line {number} of {out} is not a result: {remedy}") from None
-                if identity not in wanted or identity in verdicts or digest != wanted[identity]:
+                if not ours:
                     what = "the result of another program, or under other limits"
                     raise SandboxError(f"line {number} of {out} is {what}: {remedy}")
                 if verdict == "internal-error":
                     clean = False
                 else:
                     verdicts[identity] = verdict
-    except FileNotFoundError:
-        return {}
     except OSError as error:
         raise SandboxError(f"cannot read {out}: {error.strerror}; {remedy}") from None
     if not clean:
-        _rewrite(out, list(verdicts))
+        _rewrite(fd, out, list(verdicts))
     return verdicts
 
 
-def _open_results(out: Path) -> int:
-    try:
-        return os.open(out, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise SandboxError(
-            f"cannot write {out}: {error.strerror}; name a file in a folder you can write"
-        ) from None
+def _is_piece(line: bytes, wanted: dict[Id, str]) -> bool:
+    """Whether a line without an end is what a kill left of one of these results."""
+    heads = (json.dumps({"id": identity, "digest": digest})[:-1].encode() for identity, digest in wanted.items())
+    return any(head.startswith(line) or line.startswith(head) for head in heads)
 
 
 def _append(fd: int, out: Path, fields: dict[str, object]) -> None:
@@ -183,17 +201,17 @@ def _append(fd: int, out: Path, fields: dict[str, object]) -> None:
         written, reason = 0, error.strerror
     if written != len(line):
         os.ftruncate(fd, before)
-        raise SandboxError(
-            f"cannot write {out}: {reason}; make room and run again, the results so far are kept"
-        )
+        raise SandboxError(f"cannot write {out}: {reason}; make room and run again, the results so far are kept")
 
 
-def _rewrite(out: Path, order: list[Id]) -> None:
-    """Replace the file by its whole lines for these ids, in this order."""
+def _rewrite(fd: int, out: Path, order: list[Id]) -> None:
+    """Replace the file by its whole lines for these ids, in this order; `fd` is then of the new one, and locked."""
     places: dict[Id, tuple[int, int]] = {}
     new = out.with_name(out.name + ".new")
     try:
-        with out.open("rb") as old, new.open("wb") as file:
+        with out.open("rb") as old, new.open("ab") as file:  # appends, as `fd` must
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
             start = 0
             for line in old:
                 if line.endswith(b"\n"):
@@ -205,7 +223,9 @@ def _rewrite(out: Path, order: list[Id]) -> None:
                 start, size = places[identity]
                 old.seek(start)
                 file.write(old.read(size))
-        os.replace(new, out)
+            file.flush()
+            os.replace(new, out)
+            os.dup2(file.fileno(), fd, inheritable=False)
     except OSError as error:
         new.unlink(missing_ok=True)
         raise SandboxError(f"cannot write {new}: {error.strerror}; make room and run again") from None

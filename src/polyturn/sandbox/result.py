@@ -1,8 +1,7 @@
 """What became of one program: the verdict, what it printed, its error, what it used, and what held it.
 
-Verdicts are the parent's. A child only says how its program ended (`passed`, `error`, `memory`,
-`output-limit`), and the parent believes that as far as it agrees with what it saw itself: the clock, the
-pipes, the exit.
+Verdicts are the parent's. A child only says how its program ended (`passed`, `error`, `memory`, `output-limit`), and
+the parent believes that as far as it agrees with what it saw itself: the clock, the pipes, the exit.
 """
 
 import math
@@ -14,12 +13,10 @@ from .limits import Limits
 from .process import Ending
 from .values import from_tree, same_value, to_tree
 
-type Verdict = Literal[
-    "passed", "wrong", "error", "timeout", "memory", "output-limit", "forbidden", "internal-error"
-]
+type Verdict = Literal["passed", "wrong", "error", "timeout", "memory", "output-limit", "forbidden", "internal-error"]
 
 UNSET: Final = object()
-"""Stands for "no value expected", since None can be expected."""
+"""Stands for "no value", expected or printed, since None can be either."""
 
 _FATAL = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)  # how a process without memory dies
 
@@ -28,8 +25,7 @@ _FATAL = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)  # how 
 class ProgramError:
     """Why a program did not run to its end.
 
-    type: the exception's class, or one of Exit, Signal, TimeLimit, MemoryLimit, OutputLimit, BadResult,
-        SandboxError.
+    type: the exception's class, or one of Exit, Signal, TimeLimit, MemoryLimit, OutputLimit, BadResult, SandboxError.
     line: of the program, from 1, where one is to blame.
     traceback: as Python prints it, the program's frames only.
     """
@@ -44,13 +40,13 @@ class ProgramError:
 class Result:
     """The outcome of one program.
 
-    verdict: `passed`: it ran to its end (and the value matched, if one was expected); `wrong`: it did, and
-        the value did not match; `error`: an exception, a non-zero exit or a crash; `timeout`, `memory`,
-        `output-limit`: it went over a limit; `forbidden`: it tampered with the reporting; `internal-error`:
-        the sandbox failed, not the program, so that this must not be scored.
+    verdict: `passed`: it ran to its end (and the value matched, if one was expected); `wrong`: it did, and the value
+        did not match; `error`: an exception, a non-zero exit or a crash; `timeout`, `memory`, `output-limit`: it went
+        over a limit; `forbidden`: it tampered with the reporting; `internal-error`: the sandbox failed, not the
+        program, so that this must not be scored.
     stdout, stderr: what it wrote, as UTF-8, up to the output limit.
-    printed: the arguments of each call of `print` to stdout, as they were then: plain built-in values, and
-        `Opaque` for anything else. Empty unless the program came to an end that it could report.
+    printed: the arguments of each call of `print` to stdout, as they were then: plain built-in values, and `Opaque`
+        for anything else. Empty unless the program came to an end that it could report.
     last_text: the text of the last call of `print` that had arguments, without its end.
     error: None for `passed` and `wrong`.
     cpu_s, wall_s: seconds, without the start of the interpreter.
@@ -84,19 +80,23 @@ class Result:
             "layers": list(self.layers),
         }
 
-    def judged(self, expected: object) -> "Result":
-        """The result with `passed` made `wrong` unless what was printed last is the expected value.
+    @property
+    def last_value(self) -> object:
+        """The value printed last: the argument of the last print, or the text of one with several; else UNSET.
 
-        A last print of one argument is compared by value (`values.same_value`), of several by the text they
-        print. Prints without arguments, which print no value, are passed over.
+        Prints without arguments, which print no value, are passed over.
         """
+        last = next((call for call in reversed(self.printed) if call), None)
+        if last is None:
+            return UNSET
+        return last[0] if len(last) == 1 else self.last_text
+
+    def judged(self, expected: object) -> "Result":
+        """The result with `passed` made `wrong` unless `last_value` is the expected one (`values.same_value`)."""
         if self.verdict != "passed":
             return self
-        last = next((call for call in reversed(self.printed) if call), ())
-        if len(last) == 1:
-            match = same_value(last[0], expected)
-        else:
-            match = bool(last) and same_value(self.last_text, expected)
+        value = self.last_value
+        match = value is not UNSET and same_value(value, expected)
         return self if match else replace(self, verdict="wrong")
 
 
@@ -150,8 +150,8 @@ def of_one(outcome: Result | None, ending: Ending, limits: Limits) -> Result:
 def in_time(result: Result, limits: Limits) -> Result:
     """The result, with `passed` made `timeout` if the program ended by itself, but after its time.
 
-    The parent looks at the clock many times a second, not all the time, and does not see that of processes
-    which the program starts.
+    The parent looks at the clock many times a second, not all the time, and does not see that of processes which the
+    program starts.
     """
     if result.verdict != "passed" or result.cpu_s <= limits.cpu_s:
         return result

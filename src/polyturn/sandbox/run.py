@@ -46,9 +46,14 @@ def run_programs(
 
 def run_jobs(jobs: Iterable[Job], limits: Limits, workers: int) -> Generator[Result, None, None]:
     """`run_programs` for programs with their own stdin and expected values."""
+    check_workers(workers)
+    return _run_jobs(jobs, limits, workers)
+
+
+def check_workers(workers: int) -> None:
+    """SandboxError unless that many programs can run side by side."""
     if workers < 1:
         raise SandboxError(f"workers is {workers}: give 1 or more")
-    return _run_jobs(jobs, limits, workers)
 
 
 def _run_jobs(jobs: Iterable[Job], limits: Limits, workers: int) -> Generator[Result, None, None]:

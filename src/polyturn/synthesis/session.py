@@ -12,7 +12,7 @@ from polyturn.engine.types import Sampling
 from polyturn.sandbox import Limits, Result, run_program
 from polyturn.synthesis.completer import Completer
 from polyturn.synthesis.truncate import truncate, turn_end
-from polyturn.synthesis.turns import Turn, code_text, intent_text, program_source
+from polyturn.synthesis.turns import Turn, code_text, intent_text, is_text, prefix_text, program_source
 from polyturn.utils.errors import UserError
 
 MAX_TOKENS = 256  # of one turn
@@ -27,9 +27,7 @@ class Step:
     intent: str
     code: str
     seed: int  # the one its code was drawn with
-    ended_by: str | None = (
-        None  # the truncation rule that ended it, see `truncate`; "edited" if written by hand
-    )
+    ended_by: str | None = None  # the truncation rule that ended it, see `truncate`; "edited" if written by hand
     result: Result | None = None  # of the program up to and with this turn; None if it was not run
     output: str = ""  # what this turn added to what the program prints
 
@@ -54,7 +52,11 @@ class Session:
             sampling: how code is drawn; the seed of each turn follows from this one.
             limits: of each run of the program.
             run: runs a program instead of the sandbox's `run_program`; for tests and remote sandboxes.
+
+        Raises:
+            UserError: the prefix is not text.
         """
+        _check_text(prefix)
         self.model = model
         self.prefix = prefix
         self.sampling = sampling or Sampling(max_tokens=MAX_TOKENS)
@@ -65,7 +67,13 @@ class Session:
     @property
     def source(self) -> str:
         """The program so far, intents as comments, ready to run or to save as a .py file."""
-        return program_source([Turn(s.intent, s.code) for s in self.steps], self.prefix)
+        return self._program(self.steps)
+
+    def step(self, number: int) -> Step:
+        """Turn `number`; 1 is the first. Raises UserError where there is no such turn."""
+        if not 1 <= number <= len(self.steps):
+            raise UserError(f"There is no turn {number}; the program has {len(self.steps)}.")
+        return self.steps[number - 1]
 
     def turn(self, intent: str, seed: int | None = None) -> Step:
         """Write the code for one more intent and run the program so far.
@@ -78,15 +86,15 @@ class Session:
         return step
 
     def retry(self) -> Step:
-        """Write the last turn anew with the next seed."""
-        last = self._at(-1)
+        """Write the last turn anew with the next seed. Raises UserError where there is none, and like `turn`."""
+        last = self._last()
         step = self._write(self.steps[:-1], last.intent, last.seed + 1)
         self.steps[-1] = step
         return step
 
     def undo(self) -> Step:
-        """Take the last turn back and return it."""
-        self._at(-1)
+        """Take the last turn back and return it. Raises UserError where there is none."""
+        self._last()
         return self.steps.pop()
 
     def edit(self, number: int, *, intent: str | None = None, code: str | None = None) -> list[Step]:
@@ -97,18 +105,21 @@ class Session:
 
         Returns:
             The changed step and all behind it.
+
+        Raises:
+            UserError: there is no such turn, or like `turn`.
         """
+        old = self.step(number)
         index = number - 1
-        old = self._at(index)
+        intent = (intent or "").strip() or old.intent
         kept, rest = self.steps[:index], self.steps[index + 1 :]
         if code is not None:
-            changed = replace(
-                old, intent=intent or old.intent, code=code.strip("\n").rstrip(), ended_by="edited"
-            )
+            _check_text(intent, code)
+            changed = replace(old, intent=intent, code=code.strip("\n").rstrip(), ended_by="edited")
             for step in [changed, *rest]:
                 kept.append(self._ran(kept, step))
         else:
-            for words, seed in [(intent or old.intent, old.seed), *((s.intent, s.seed) for s in rest)]:
+            for words, seed in [(intent, old.seed), *((s.intent, s.seed) for s in rest)]:
                 kept.append(self._write(kept, words, seed))
         self.steps = kept
         return self.steps[index:]
@@ -121,25 +132,34 @@ class Session:
         self.steps = done
         return done
 
-    def _at(self, index: int) -> Step:
-        if not -len(self.steps) <= index < len(self.steps) or not self.steps:
-            raise UserError(f"There is no such turn: the program has {len(self.steps)}.")
-        return self.steps[index]
+    def _last(self) -> Step:
+        if not self.steps:
+            raise UserError("The program has no turns yet; state an intent first.")
+        return self.steps[-1]
 
     def _write(self, before: Sequence[Step], intent: str, seed: int) -> Step:
         if not intent.strip():
             raise UserError("The intent is empty; say in a sentence what the next step should do.")
-        pieces = [self.prefix] if self.prefix else []
+        _check_text(intent)
+        pieces = [prefix_text(self.prefix)] if self.prefix.strip() else []
         for step in before:
             pieces += [intent_text(step.intent), code_text(step.code)]
-        written = self.model.continue_text(
-            [*pieces, intent_text(intent)], replace(self.sampling, seed=seed), turn_end
-        )
+        written = self.model.continue_text([*pieces, intent_text(intent)], replace(self.sampling, seed=seed), turn_end)
         cut = truncate(written.text, unfinished=written.finish_reason == "length")
         return self._ran(before, Step(intent.strip(), cut.code, seed, cut.reason))
 
     def _ran(self, before: Sequence[Step], step: Step) -> Step:
-        result = self._run(program_source([Turn(s.intent, s.code) for s in [*before, step]], self.prefix))
-        earlier = before[-1].result.stdout if before and before[-1].result else ""
+        result = self._run(self._program([*before, step]))
+        earlier = ""
+        if before:  # after a restore the turn before may not have run yet
+            earlier = (before[-1].result or self._run(self._program(before))).stdout
         new = result.stdout.removeprefix(earlier) if result.stdout.startswith(earlier) else result.stdout
         return replace(step, result=result, output=new)
+
+    def _program(self, steps: Sequence[Step]) -> str:
+        return program_source([Turn(s.intent, s.code) for s in steps], self.prefix)
+
+
+def _check_text(*texts: str) -> None:
+    if not all(map(is_text, texts)):
+        raise UserError("The text holds half characters (lone surrogates); type it again or save it as UTF-8.")

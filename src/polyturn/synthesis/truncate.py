@@ -13,19 +13,22 @@ prose               a string at the left margin, once there is code: an explanat
 second print        the second `print(...)` at the left margin: one turn shows one thing (`printed = 1` is no print)
 second definition   another `def` or `class` that calls nothing this turn has defined (helper and main stay together)
 two empty lines     a gap of two empty lines, unless a definition stands beside it, where PEP 8 asks for the gap
+length              the statement that the length limit left unfinished, so that it cannot spoil the turns after it
 ==================  =================================================================================================
 
-No rule applies inside an open bracket or string. A program cut off by the length limit loses the statement that
-was left unfinished, so that it cannot spoil the turns after it.
+No rule applies inside an open bracket or string. Lines end with a line feed only: the other line ends that
+`str.splitlines` knows may stand inside a Python string.
 """
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from polyturn.tokenizer.bpe import END_OF_TEXT
+
 ALLOW_INCOMPLETE = 0x4000  # PyCF_ALLOW_INCOMPLETE_INPUT of CPython, which `codeop` uses and does not document
-END_OF_TEXT = "<|endoftext|>"
 CONTINUES = re.compile(r"(else|elif|except|finally|case)\b|[)\]}]")
 DEFINITION = re.compile(r"(async\s+def|def|class)\s+(\w+)")
 PRINT = re.compile(r"print\s*\(")
@@ -56,14 +59,12 @@ def truncate(text: str, unfinished: bool = False) -> Cut:
         text: the continuation, from the line behind the intent's comment.
         unfinished: the length limit ended it, so its last statement may be half a statement.
     """
-    found = _ending(text)
+    found = _ending(text, growing=unfinished)
     if found is not None:
         position, reason = found
         return Cut(_tidy(text[:position]), reason)
     if unfinished:
-        whole = _without_unfinished(text)
-        if whole != text:
-            return Cut(_tidy(whole), "length")
+        return Cut(truncate(_without_unfinished(text)).code, "length")
     return Cut(_tidy(text), None)
 
 
@@ -124,11 +125,10 @@ def _reason(
 
 def _chunks(text: str) -> Iterator[Chunk]:
     """Split into statements at the left margin. A line there goes on with one if that is still open."""
-    lines = text.splitlines(keepends=True)
     start = position = 0
     gap = blank = 0
     open_text = ""
-    for line in lines:
+    for line in _lines(text):
         if not line.strip():
             blank += 1
         else:
@@ -148,7 +148,7 @@ def _chunks(text: str) -> Iterator[Chunk]:
 def parses(source: str) -> bool:
     """Whether `source` is whole, valid Python. Nothing is run."""
     try:
-        ast.parse(source)
+        _parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
@@ -157,19 +157,22 @@ def parses(source: str) -> bool:
 def _open(source: str) -> bool:
     """Whether more lines could still make `source` valid: an open bracket, an open string, a header alone."""
     try:
-        compile(
-            source, "<turn>", "exec", ast.PyCF_ONLY_AST | ALLOW_INCOMPLETE
-        )  # parses, runs nothing
-    except SyntaxError as error:
-        return "incomplete input" in str(error)
+        _parse(source, ALLOW_INCOMPLETE)
+    except SyntaxError as error:  # CPython forgets to call an open triple-quoted f-string incomplete
+        return "incomplete input" in str(error) or "unterminated triple-quoted" in str(error)
     except (ValueError, RecursionError, MemoryError):
         return False
     return False
 
 
+def _parse(source: str, flags: int = 0) -> None:
+    with warnings.catch_warnings(action="ignore"):  # such as invalid escapes; running the program says so
+        compile(source, "<turn>", "exec", ast.PyCF_ONLY_AST | flags)  # parses, runs nothing
+
+
 def _names_defined(chunk: str) -> set[str]:
     """The function or class that a chunk defines, behind its decorators."""
-    lines = (line for line in chunk.splitlines() if line.strip() and not line.startswith("@"))
+    lines = (line for line in _lines(chunk) if line.strip() and not line.startswith("@"))
     match = DEFINITION.match(next(lines, ""))
     return {match[2]} if match else set()
 
@@ -179,22 +182,26 @@ def _calls(chunk: str, names: set[str]) -> bool:
 
 
 def _without_unfinished(text: str) -> str:
-    """Drop lines from the end until the rest parses; a text of which nothing parses is left as it is.
+    """Drop lines from the end of the last statement until it parses, if need be all of them.
 
     A last line without its line end is dropped even if it parses: `x = 12` may have been to become `x = 123`.
     """
-    lines = text.splitlines(keepends=True)
-    whole = len(lines) if text.endswith("\n") else len(lines) - 1
-    for count in range(whole, 0, -1):
-        kept = "".join(lines[:count])
-        if kept.strip() and parses(kept):
-            return kept
-    return text
+    start, last = 0, ""
+    for chunk in _chunks(text):
+        start, last = chunk.start, chunk.text
+    lines = _lines(last)
+    whole = len(lines) if last.endswith("\n") else len(lines) - 1
+    kept = ("".join(lines[:count]) for count in range(whole, 0, -1))
+    return text[:start] + next((part for part in kept if parses(part)), "")
+
+
+def _lines(text: str) -> list[str]:
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def _tidy(code: str) -> str:
     """Without empty lines at either end; the indentation of the first line stays."""
-    lines = code.rstrip().splitlines()
+    lines = code.rstrip().split("\n")
     while lines and not lines[0].strip():
         lines.pop(0)
     return "\n".join(lines)

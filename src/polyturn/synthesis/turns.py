@@ -8,16 +8,17 @@ A program of several turns is written as the paper's sampler writes it (CodeGen 
     # second intent
     code of the second turn
 
-Each intent is a comment, each subprogram ends with one empty line. The curriculum, the session and the
+Each intent is a comment, each subprogram ends with one empty line, and so does a prefix, code that stands before
+the first turn. The curriculum, the session and the
 benchmarks all build their texts here, so that a model is never asked in another form than it was taught.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
-PAPER_PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
-"""What the paper puts before the first turn of every MTPB problem."""
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character; JSON and terminals can bring one in
 
 
 class Encoder(Protocol):
@@ -38,6 +39,16 @@ class Turn:
     code: str
 
 
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether `value` is a string that UTF-8 can hold: one without half characters (lone surrogates)."""
+    return isinstance(value, str) and SURROGATE.search(value) is None
+
+
+def prefix_text(prefix: str) -> str:
+    """Code before the first turn as it stands in the history: with one empty line, or nothing where it is blank."""
+    return code_text(prefix) if prefix.strip() else ""
+
+
 def intent_text(intent: str) -> str:
     """The comment that states an intent. Every line of it is commented, so that no line becomes code."""
     lines = intent.strip().splitlines() or [""]
@@ -51,7 +62,7 @@ def code_text(code: str) -> str:
 
 def history_text(turns: Sequence[Turn], prefix: str = "") -> str:
     """The text of finished turns; the next intent's comment goes right behind it."""
-    return prefix + "".join(intent_text(t.intent) + code_text(t.code) for t in turns)
+    return prefix_text(prefix) + "".join(intent_text(t.intent) + code_text(t.code) for t in turns)
 
 
 def program_source(turns: Sequence[Turn], prefix: str = "") -> str:
@@ -65,16 +76,14 @@ def encode_history(tokenizer: Encoder, turns: Sequence[Turn], prefix: str = "") 
     A session appends one piece at a time and never encodes the history again, so pieces are encoded apart in
     training too: the ids do not depend on how a turn came to be there.
     """
-    ids = tokenizer.encode(prefix) if prefix else []
+    ids = tokenizer.encode(prefix_text(prefix)) if prefix.strip() else []
     for turn in turns:
         ids += tokenizer.encode(intent_text(turn.intent))
         ids += tokenizer.encode(code_text(turn.code))
     return ids
 
 
-def encode_for_training(
-    tokenizer: Encoder, turns: Sequence[Turn], prefix: str = ""
-) -> tuple[list[int], list[bool]]:
+def encode_for_training(tokenizer: Encoder, turns: Sequence[Turn], prefix: str = "") -> tuple[list[int], list[bool]]:
     """A whole program as one document, and which of its tokens the model has to learn to write.
 
     Returns:
@@ -82,7 +91,7 @@ def encode_for_training(
         target: for each id, whether it counts in the loss: code, and the token that shows a turn has ended
             (the next comment's first one, or end of text).
     """
-    ids = tokenizer.encode(prefix) if prefix else []
+    ids = tokenizer.encode(prefix_text(prefix)) if prefix.strip() else []
     target = [False] * len(ids)
     for turn in turns:
         intent = tokenizer.encode(intent_text(turn.intent))

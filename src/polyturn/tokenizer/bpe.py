@@ -44,10 +44,6 @@ class Tokenizer:
         """Token ids of `text`; no token is added at either end."""
         return self.backend.encode(text, add_special_tokens=False).ids
 
-    def encode_many(self, texts: list[str]) -> list[list[int]]:
-        """`encode` of each text, in parallel."""
-        return [e.ids for e in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
-
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`. Bytes that are no whole UTF-8 character, as at a cut, become U+FFFD."""
         return self.backend.decode(ids, skip_special_tokens=False)

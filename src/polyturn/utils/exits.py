@@ -4,6 +4,7 @@ Every entry point runs through here: the verbs of `polyturn`, and modules run wi
 """
 
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -62,9 +63,9 @@ def _drop_closed_outputs() -> bool:
     """Point stdout and stderr elsewhere if nobody reads them any more. Whether that was so for one of them."""
     closed = False
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             closed = True
     return closed
