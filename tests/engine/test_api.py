@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +145,9 @@ def test_every_name_offered_is_there():
 
 def test_importing_the_package_imports_next_to_nothing():
     code = "import sys; before = set(sys.modules); import polyturn; print(*set(sys.modules) - before)"
-    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    # -S: .pth files of other packages import things too, ours among them in an editable installation
+    source = {**os.environ, "PYTHONPATH": str(Path(polyturn.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, env=source)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert loaded <= sys.stdlib_module_names | {"polyturn"}
     assert "importlib.metadata" not in done.stdout.split()
