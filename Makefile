@@ -22,7 +22,8 @@ test:          ## all tests but parity
 
 lint:          ## ruff, import-linter (the floors of the house) and pyright
 	@tools/setup.sh lint
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "Run .venv/bin/ruff format ."; exit 1; }
 	@report=$$($(BIN)/lint-imports --no-logo) && echo "$$report" | tail -n 1 || { echo "$$report"; exit 1; }
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 

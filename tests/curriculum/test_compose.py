@@ -145,9 +145,7 @@ def test_intents_hold_every_name_that_the_code_uses(programs, copies):
     for item in (*programs, *copies):
         for turn in item.turns:
             lasting, passing = _bound_names(turn.code)
-            used = (
-                {n.id for n in ast.walk(ast.parse(turn.code)) if isinstance(n, ast.Name)} | lasting | passing
-            )
+            used = {n.id for n in ast.walk(ast.parse(turn.code)) if isinstance(n, ast.Name)} | lasting | passing
             for name in used:
                 if hasattr(builtins, name) or _mentions(turn.intent, name):
                     continue

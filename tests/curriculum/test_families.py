@@ -125,14 +125,11 @@ def test_one_phrase_never_asks_for_two_things():
     for phrase, families in by_phrase.items():
         for one in families:
             for other in families:
-                kinds = [
-                    set(x.split()) & set(y.split()) for x, y in zip(one.takes, other.takes, strict=False)
-                ]
+                kinds = [set(x.split()) & set(y.split()) for x, y in zip(one.takes, other.takes, strict=False)]
                 if one is other or len(one.takes) != len(other.takes) or not all(kinds):
                     continue
                 codes = [
-                    fill(f.exprs[0], {**{p: p for p in "abxoitpuv"}, **{p: "_" for p in f.slots}})
-                    for f in (one, other)
+                    fill(f.exprs[0], {**{p: p for p in "abxoitpuv"}, **{p: "_" for p in f.slots}}) for f in (one, other)
                 ]
                 assert codes[0] == codes[1], (phrase, one.name, other.name)
 

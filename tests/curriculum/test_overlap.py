@@ -25,10 +25,7 @@ def test_a_held_out_run_is_found_whatever_stands_around_it(overlap):
     found = [SENTENCE.lower()]
     assert overlap.hits(SENTENCE) == found
     assert overlap.hits("# " + SENTENCE.upper() + ".\nx = 3\n") == found
-    assert (
-        overlap.hits("and then, Seven; grey-herons 'walked' slowly\n# along the muddy river (bank) again")
-        == found
-    )
+    assert overlap.hits("and then, Seven; grey-herons 'walked' slowly\n# along the muddy river (bank) again") == found
 
 
 def test_a_changed_or_shortened_run_is_not_found(overlap):

@@ -52,9 +52,7 @@ def test_rows_may_start_at_different_positions(config: ModelConfig, params: Para
 
 def test_a_row_can_be_taken_back_and_carried_on_otherwise(config: ModelConfig, params: Params[jax.Array]):
     tokens, other = tokens_of(config), tokens_of(config, seed=6)
-    _, cache = read_on(
-        params, config, tokens, jnp.zeros(2, jnp.int32), empty_cache(config, 2, T + 4, jnp.float32)
-    )
+    _, cache = read_on(params, config, tokens, jnp.zeros(2, jnp.int32), empty_cache(config, 2, T + 4, jnp.float32))
     x, _ = read_on(params, config, other[:, 7:], jnp.full(2, 7, jnp.int32), cache)
     mixed = jnp.concatenate([tokens[:, :7], other[:, 7:]], axis=1)
     np.testing.assert_allclose(scores(params, x), forward(params, config, mixed)[:, 7:], atol=2e-5)

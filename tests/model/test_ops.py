@@ -52,9 +52,7 @@ def test_layer_norm_is_the_textbook_formula(epsilon: float):
     x, scale, bias = 3 * normal(0, 2, 4, 32) + 1, normal(1, 32), normal(2, 32)
     ours = layer_norm(jnp.asarray(x), jnp.asarray(scale), jnp.asarray(bias), epsilon)
     wide = x.astype(np.float64)
-    wanted = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(
-        wide.var(-1, keepdims=True) + epsilon
-    ) * scale + bias
+    wanted = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + epsilon) * scale + bias
     np.testing.assert_allclose(ours, wanted, atol=2e-6)
 
 

@@ -111,9 +111,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 
 def test_a_program_that_breaks_builtins_and_modules_is_still_reported() -> None:
-    source = (
-        "import builtins, os, sys\nprint(1)\nfor name in ('len', 'print', 'type', 'isinstance', 'str'):\n"
-    )
+    source = "import builtins, os, sys\nprint(1)\nfor name in ('len', 'print', 'type', 'isinstance', 'str'):\n"
     source += "    setattr(builtins, name, None)\nos.write = os._exit = sys.stdout = None"
     result = run_program(source)
     assert (result.verdict, result.printed) == ("passed", ((1,),))
@@ -134,9 +132,7 @@ def test_a_flood_does_not_grow_the_reader() -> None:
         assert result.verdict == "output-limit"
         assert len(result.stdout) + len(result.stderr) == 1 << 20
     big = (200 << 20).to_bytes(4, "big")
-    forged = run_program(
-        f"payload = {big!r}\n{FORGE}payload = b' ' * 65536\nwhile True:\n    os.write(fd, payload)"
-    )
+    forged = run_program(f"payload = {big!r}\n{FORGE}payload = b' ' * 65536\nwhile True:\n    os.write(fd, payload)")
     assert forged.verdict in ("forbidden", "error")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 64 << (10 if sys.platform == "linux" else 20)

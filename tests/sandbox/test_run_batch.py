@@ -10,13 +10,8 @@ from polyturn.sandbox import Limits, Result, SandboxError, run_batch, run_progra
 
 names = st.sampled_from(["x", "total", "items"])
 literals = st.recursive(
-    st.integers()
-    | st.booleans()
-    | st.text(alphabet="ab'\"\n\u00e9", max_size=4)
-    | st.floats(allow_nan=False),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(st.text("ab", max_size=2), inner)
-    ),
+    st.integers() | st.booleans() | st.text(alphabet="ab'\"\n\u00e9", max_size=4) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(st.text("ab", max_size=2), inner),
     max_leaves=4,
 ).map(lambda value: repr(value).replace("inf", "1e999"))
 statements = st.one_of(
@@ -52,9 +47,7 @@ def told(result: Result) -> tuple[object, ...]:
 @settings(max_examples=6, deadline=None)
 @given(st.lists(programs, min_size=1, max_size=6))
 def test_a_batch_gives_what_the_programs_give_one_by_one(sources: list[str]) -> None:
-    assert [told(result) for result in run_batch(sources)] == [
-        told(run_program(source)) for source in sources
-    ]
+    assert [told(result) for result in run_batch(sources)] == [told(run_program(source)) for source in sources]
 
 
 TROUBLE = {

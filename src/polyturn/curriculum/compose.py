@@ -93,9 +93,7 @@ def _prepare(draft: Draft, family: Family, focus: Variable | None, room: int) ->
         inputs[draft.rng.choice(places)] = focus
     for place, kinds in enumerate(family.takes):
         there = [
-            v
-            for v in draft.variables
-            if v.kind in kinds.split() and v not in inputs and draft.allows(v, family.name)
+            v for v in draft.variables if v.kind in kinds.split() and v not in inputs and draft.allows(v, family.name)
         ]
         if inputs[place] is None and there and draft.rng.random() < 0.8:
             inputs[place] = recent(draft, there)
@@ -126,9 +124,7 @@ def _with_new(draft: Draft, family: Family, inputs: list[Variable | None], room:
     if both:
         filled = moves.assign_two(draft, kinds[0], (values[0], values[1]))
     else:
-        filled = tuple(
-            v or _new(draft, kind, value) for v, kind, value in zip(inputs, kinds, values, strict=True)
-        )
+        filled = tuple(v or _new(draft, kind, value) for v, kind, value in zip(inputs, kinds, values, strict=True))
     bound = bind(draft, family, filled)
     if bound is None:
         draft.roll_back(mark)

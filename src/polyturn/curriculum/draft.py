@@ -80,11 +80,7 @@ class Draft:
         if is_function(kind):
             makers = values.FUNCTION_NAMES
         else:
-            makers = (
-                values.VARIABLE_NAMES
-                if KINDS[kind].element is None or kind == "str"
-                else values.COLLECTION_NAMES
-            )
+            makers = values.VARIABLE_NAMES if KINDS[kind].element is None or kind == "str" else values.COLLECTION_NAMES
         made = values.name(self.rng, self.taken, makers)
         self.taken.add(made)
         return made

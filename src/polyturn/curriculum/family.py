@@ -78,9 +78,7 @@ def value(
     return Family(name, _kinds(takes), (gives,), says, exprs, blocks, **more)
 
 
-def change(
-    name: str, takes: str | tuple[str, ...], asks: tuple[str, ...], blocks: tuple[str, ...], **more
-) -> Family:
+def change(name: str, takes: str | tuple[str, ...], asks: tuple[str, ...], blocks: tuple[str, ...], **more) -> Family:
     """A family that changes its inputs in place."""
     return Family(name, _kinds(takes), (), asks=asks, blocks=blocks, changes=True, **more)
 
@@ -97,9 +95,7 @@ def effect(
     return Family(name, _kinds(takes), gives, asks=asks, blocks=blocks, **more)
 
 
-def show(
-    name: str, takes: str | tuple[str, ...], asks: tuple[str, ...], blocks: tuple[str, ...], **more
-) -> Family:
+def show(name: str, takes: str | tuple[str, ...], asks: tuple[str, ...], blocks: tuple[str, ...], **more) -> Family:
     """A family that prints several things."""
     return Family(name, _kinds(takes), (), asks=asks, blocks=blocks, prints=True, **more)
 

@@ -44,9 +44,7 @@ KINDS: dict[str, Kind] = {
     "strs": Kind(values.words, ("a list", "a list of strings", "a list of words"), "str", WORDS, inline=True),
     "dict": Kind(values.mapping, ("a dictionary",), "str", ("key", "k", "name"), inline=True),
     "tuple": Kind(values.number_tuple, ("a tuple", "a tuple of numbers"), "int", NUMBERS, inline=True),
-    "set": Kind(
-        values.number_set, ("a set", "a set of numbers"), "int", NUMBERS, inline=True, printable=False
-    ),
+    "set": Kind(values.number_set, ("a set", "a set of numbers"), "int", NUMBERS, inline=True, printable=False),
     "pairs": Kind(None, ("a list", "a list of pairs"), None, ("pair", "p", "item")),
 }
 """Every kind but those of functions."""

@@ -48,9 +48,7 @@ def assign_two(draft: Draft, kind: str, samples: tuple[Any, Any]) -> tuple[Varia
     first, second = (Variable(draft.new_name(kind), kind, value) for value in samples)
     texts = [draft.literal(value) for value in samples]
     names = [draft.style.name(v.name) for v in (first, second)]
-    intent = fill(
-        draft.rng.choice(frames.SET_TWO), {"y": names[0], "z": names[1], "s": texts[0], "t": texts[1]}
-    )
+    intent = fill(draft.rng.choice(frames.SET_TWO), {"y": names[0], "z": names[1], "s": texts[0], "t": texts[1]})
     draft.turn(intent, f"{first.name} = {texts[0]}\n{second.name} = {texts[1]}")
     draft.variables += [first, second]
     return first, second
@@ -207,23 +205,17 @@ def define(draft: Draft, kind: str | None = None, family: Family | None = None) 
         inputs = tuple(Variable(draft.new_name(k), k) for k in kinds)
         bound = bind(draft, computed, inputs, check=False)
     names = [style.name(v.name) for v in bound.inputs]
-    bound = Bound(
-        bound.family, bound.inputs, {**bound.intent, **dict(zip("ab", names, strict=False))}, bound.code
-    )
+    bound = Bound(bound.family, bound.inputs, {**bound.intent, **dict(zip("ab", names, strict=False))}, bound.code)
     says = fill(rng.choice(bound.family.says), bound.intent)
     if bound.kinds == ("bool",):
         says = rng.choice((f"whether {says}", f"True if {says}, otherwise False"))
     arrow = "=>" if bound.family.when else "->"
     kinds = [v.kind for v in bound.inputs]
-    made = Variable(
-        draft.new_name("->"), f"{','.join(kinds)}{arrow}{bound.kinds[0]}", maker=bound.family.name
-    )
+    made = Variable(draft.new_name("->"), f"{','.join(kinds)}{arrow}{bound.kinds[0]}", maker=bound.family.name)
     places = {
         "f": style.name(made.name),
         "s": says,
-        "p": " and ".join(
-            f"{rng.choice(KINDS[k].nouns)} {name}" for k, name in zip(kinds, names, strict=True)
-        ),
+        "p": " and ".join(f"{rng.choice(KINDS[k].nouns)} {name}" for k, name in zip(kinds, names, strict=True)),
         "q": " and ".join(names),
         "m": "a parameter" if len(kinds) == 1 else "parameters",
     }
@@ -259,9 +251,7 @@ def call(draft: Draft, function: Variable, printing: bool) -> bool:
         arguments: list[Variable] = []
         for kind in parameters(function.kind):
             there = [
-                v
-                for v in draft.variables
-                if v.kind == kind and v not in arguments and draft.allows(v, family.name)
+                v for v in draft.variables if v.kind == kind and v not in arguments and draft.allows(v, family.name)
             ]
             if there and rng.random() < (0.95 if any(v.fresh for v in there) else 0.7):
                 arguments.append(recent(draft, there))

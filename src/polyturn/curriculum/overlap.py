@@ -35,9 +35,7 @@ class Overlap:
         try:
             raw = Path(path).read_bytes()
         except OSError as error:
-            raise UserError(
-                f"Cannot read the digests file {path}: {error.strerror}; check the path."
-            ) from error
+            raise UserError(f"Cannot read the digests file {path}: {error.strerror}; check the path.") from error
         if not raw or len(raw) % DIGEST_BYTES:
             raise UserError(f"{path} is no digests file: give one whose size is a multiple of 8 bytes.")
         return cls(frozenset(raw[i : i + DIGEST_BYTES] for i in range(0, len(raw), DIGEST_BYTES)))

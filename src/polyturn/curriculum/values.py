@@ -108,9 +108,7 @@ FUNCTION_NAMES: tuple[tuple[float, NameMaker], ...] = (
 )
 
 
-def name(
-    rng: Random, taken: Collection[str], makers: Sequence[tuple[float, NameMaker]] = VARIABLE_NAMES
-) -> str:
+def name(rng: Random, taken: Collection[str], makers: Sequence[tuple[float, NameMaker]] = VARIABLE_NAMES) -> str:
     """A new identifier: no keyword, no builtin, none of `taken`."""
     while True:
         made = weighted(rng, makers)(rng)
@@ -151,9 +149,7 @@ def text(rng: Random) -> str:
     """A word, a few words or a label, in mixed case, digits now and then."""
     count = weighted(rng, ((48, 1), (24, 2), (18, 3), (10, 4)))
     if count == 1:
-        made = weighted(
-            rng, ((80, word(rng)), (10, rng.choice(PEOPLE)), (10, f"{word(rng)}{rng.randint(1, 99)}"))
-        )
+        made = weighted(rng, ((80, word(rng)), (10, rng.choice(PEOPLE)), (10, f"{word(rng)}{rng.randint(1, 99)}")))
         return made if made[0].isupper() else _cased(rng, made)
     words = [word(rng) if rng.random() < 0.65 else rng.choice(OTHER_WORDS) for _ in range(count)]
     if rng.random() < 0.1:
@@ -179,9 +175,7 @@ def decimals(rng: Random) -> list[float]:
 
 def words(rng: Random) -> list[str]:
     """1 to 6 words or names; repeated ones now and then."""
-    maker = weighted(
-        rng, ((75, word), (15, lambda rng: rng.choice(PEOPLE)), (10, lambda rng: word(rng).capitalize()))
-    )
+    maker = weighted(rng, ((75, word), (15, lambda rng: rng.choice(PEOPLE)), (10, lambda rng: word(rng).capitalize())))
     made = [maker(rng) for _ in range(min(_length(rng), 6))]
     if len(made) > 2 and rng.random() < 0.15:
         made[rng.randrange(len(made))] = rng.choice(made)
@@ -227,8 +221,6 @@ def literal(value: Any, quote: str = "'") -> str:
         case set():
             return "{" + ", ".join(literal(item, quote) for item in sorted(value)) + "}" if value else "set()"
         case dict():
-            return (
-                "{" + ", ".join(f"{literal(k, quote)}: {literal(v, quote)}" for k, v in value.items()) + "}"
-            )
+            return "{" + ", ".join(f"{literal(k, quote)}: {literal(v, quote)}" for k, v in value.items()) + "}"
         case _:
             return repr(value)

@@ -39,15 +39,11 @@ def pack(documents: Iterable[tuple[Sequence[int], Sequence[bool]]], length: int,
         UserError: a document is longer than a row.
     """
     rows: list[list[tuple[Sequence[int], Sequence[bool]]]] = []
-    room: list[
-        tuple[int, int]
-    ] = []  # (free positions, row), sorted: the best fit is the first that is large enough
+    room: list[tuple[int, int]] = []  # (free positions, row), sorted: the best fit is the first that is large enough
     for ids, target in documents:
         size = len(ids)
         if size > length:
-            raise UserError(
-                f"A document has {size} tokens and rows hold {length}; use longer rows or cut it first."
-            )
+            raise UserError(f"A document has {size} tokens and rows hold {length}; use longer rows or cut it first.")
         place = bisect_left(room, (size, -1))
         if place == len(room):
             free, row = length, len(rows)

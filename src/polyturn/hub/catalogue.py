@@ -93,9 +93,7 @@ def resolve(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, str) and HUB_ID.fullmatch(name):
         return _cached(name) or _download(name)
     names = ", ".join(entry.name for entry in builtin_models()) or "there are none"
-    raise UserError(
-        f"There is no model {name!r}; give a built-in name ({names}), a folder, or a Hub id (owner/name)."
-    )
+    raise UserError(f"There is no model {name!r}; give a built-in name ({names}), a folder, or a Hub id (owner/name).")
 
 
 def _cache() -> Path:
@@ -132,6 +130,5 @@ def _download(name: str) -> Path:
     except Exception as error:  # its own errors, the HTTP client's, the system's: the model did not come
         reason = str(error).partition("\n")[0].rstrip(". ") or type(error).__name__
         raise UserError(
-            f"{absent}, and the download failed ({reason}); check the name and the network, "
-            "or give the path of a copy."
+            f"{absent}, and the download failed ({reason}); check the name and the network, or give the path of a copy."
         ) from error

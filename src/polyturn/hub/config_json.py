@@ -31,9 +31,7 @@ def read_config(folder: Path) -> ModelConfig:
         raise UserError(f"{path} sets n_inner to {inner!r}; only a model with {wanted}, can be read.")
     activation = raw.get("activation_function", GELU[0])
     if activation not in GELU:
-        raise UserError(
-            f"{path} sets activation_function to {activation!r}; only a model with {GELU[0]} can be read."
-        )
+        raise UserError(f"{path} sets activation_function to {activation!r}; only a model with {GELU[0]} can be read.")
     if raw.get("tie_word_embeddings"):
         raise UserError(f"{path} ties the head to the embedding; save the model with both, untied.")
     epsilon = raw.get("layer_norm_epsilon", 1e-5)
@@ -90,9 +88,7 @@ def read_json(path: Path) -> dict[str, object]:
     try:
         raw = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise UserError(
-            f"There is no {path.name} in {path.parent}; give a folder that holds a model."
-        ) from error
+        raise UserError(f"There is no {path.name} in {path.parent}; give a folder that holds a model.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); see to its permissions.") from error
     except (ValueError, RecursionError) as error:

@@ -49,9 +49,7 @@ def _shards(folder: Path) -> list[Path]:
     names = sorted({str(name) for name in placed.values()})
     for name in names:
         if Path(name).name != name:
-            raise UserError(
-                f"{index} names {name!r}, which is no file of this folder; fetch or copy it again."
-            )
+            raise UserError(f"{index} names {name!r}, which is no file of this folder; fetch or copy it again.")
         if not (folder / name).is_file():
             raise UserError(f"{index} names {name}, which is missing; fetch or copy that file too.")
     return [folder / name for name in names]
@@ -70,9 +68,7 @@ def opened(path: Path) -> Iterator[safetensors.safe_open]:
         yield file
 
 
-def locate(
-    files: list[Path], shapes: Mapping[str, tuple[int, ...]], ignored: Callable[[str], bool]
-) -> dict[str, Path]:
+def locate(files: list[Path], shapes: Mapping[str, tuple[int, ...]], ignored: Callable[[str], bool]) -> dict[str, Path]:
     """In which file each tensor of `shapes` lies, in the order of `shapes`. Reads headers alone.
 
     Raises:
@@ -88,17 +84,13 @@ def locate(
     missing = [name for name in shapes if name not in found]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(
-            f"{files[0].parent} lacks the tensor {missing[0]}{others}; fetch or copy the model again."
-        )
+        raise UserError(f"{files[0].parent} lacks the tensor {missing[0]}{others}; fetch or copy the model again.")
     return {name: found[name] for name in shapes}
 
 
 def _check(name: str, file: safetensors.safe_open, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
     if name not in shapes:
-        raise UserError(
-            f"{path} holds a tensor {name} that a model of this shape has no use for; check config.json."
-        )
+        raise UserError(f"{path} holds a tensor {name} that a model of this shape has no use for; check config.json.")
     entry = file.get_slice(name)
     shape, dtype = tuple(entry.get_shape()), entry.get_dtype()
     if shape != shapes[name]:

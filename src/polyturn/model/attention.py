@@ -1,5 +1,7 @@
 """Masked softmax attention, the plain form: the reference for every faster one."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
@@ -16,13 +18,20 @@ def causal_mask(segments: jax.Array) -> jax.Array:
     return causal[None] & (segments[:, :, None] == segments[:, None, :])
 
 
-def attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
+def attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, layout: Literal["bshk", "bhsk"] = "bshk"
+) -> jax.Array:
     """`q [B, T, H, K]`, `k, v [B, S, H, K]`, bool `mask [B, T, S]` -> `[B, T, H, K]` in v's dtype.
 
     Scores and softmax are float32. A row that may see nothing gets an even mix of everything: rows like
     that are padding, and their results are never used.
+
+    Args:
+        layout: the order of k's and v's axes: as above, or `[B, H, S, K]`, heads first, as in a KV cache. Not a
+            transpose around the products: XLA would move it into them, to a form that it has no bfloat16 kernel
+            for on CPUs.
     """
     scale = q.shape[-1] ** -0.5
-    scores = jnp.einsum("bthk,bshk->bhts", q, k, preferred_element_type=jnp.float32) * scale
+    scores = jnp.einsum(f"bthk,{layout}->bhts", q, k, preferred_element_type=jnp.float32) * scale
     weights = jax.nn.softmax(jnp.where(mask[:, None], scores, MASKED), axis=-1).astype(v.dtype)
-    return jnp.einsum("bhts,bshk->bthk", weights, v, preferred_element_type=jnp.float32).astype(v.dtype)
+    return jnp.einsum(f"bhts,{layout}->bthk", weights, v, preferred_element_type=jnp.float32).astype(v.dtype)

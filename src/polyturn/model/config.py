@@ -23,14 +23,10 @@ class ModelConfig:
         if min(self.layers, self.width, self.heads, self.vocab, self.context) < 1:
             raise UserError("A model needs at least one of each: layers, width, heads, vocab, context.")
         if self.width % self.heads:
-            raise UserError(
-                f"The width {self.width} is not a multiple of the {self.heads} heads; change one of them."
-            )
+            raise UserError(f"The width {self.width} is not a multiple of the {self.heads} heads; change one of them.")
         if self.rotary % 2 or not 0 < self.rotary <= self.head_width:
             width = self.head_width
-            raise UserError(
-                f"The rotary dimension {self.rotary} must be even and at most the head width {width}."
-            )
+            raise UserError(f"The rotary dimension {self.rotary} must be even and at most the head width {width}.")
 
     @property
     def head_width(self) -> int:

@@ -79,9 +79,7 @@ def _chunks(
         g = w[:, None] * jnp.exp(logits - log_sum[:, None])
         g = g.at[jnp.arange(chunk), t].add(-w)
         g_low = g.astype(x.dtype)
-        d_rows = jax.lax.dot_general(
-            g_low, low, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32
-        )
+        d_rows = jax.lax.dot_general(g_low, low, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32)
         return (total, d_head + outer(h, g_low), d_bias + jnp.sum(g, axis=0)), d_rows.astype(x.dtype)
 
     low = head.astype(x.dtype)

@@ -89,9 +89,7 @@ def is_info(leaf: object) -> bool:
 
 def abstract(config: ModelConfig, dtype: DTypeLike = jnp.float32) -> Params[jax.ShapeDtypeStruct]:
     """The tree of shapes and dtypes, with nothing allocated."""
-    return jax.tree.map(
-        lambda info: jax.ShapeDtypeStruct(info.shape, dtype), describe(config), is_leaf=is_info
-    )
+    return jax.tree.map(lambda info: jax.ShapeDtypeStruct(info.shape, dtype), describe(config), is_leaf=is_info)
 
 
 def initialise(config: ModelConfig, key: jax.Array) -> Params[jax.Array]:

@@ -274,10 +274,7 @@ def _frame(outcome: Outcome, recorder: Recorder, stdout: bytes, stderr: bytes) -
 
 def _members(fields: dict[str, Any]) -> str:
     return ",".join(
-        [
-            f'"{name}":{quote(value) if isinstance(value, str) else dumps(value)}'
-            for name, value in fields.items()
-        ]
+        [f'"{name}":{quote(value) if isinstance(value, str) else dumps(value)}' for name, value in fields.items()]
     )
 
 

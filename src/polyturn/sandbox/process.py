@@ -81,9 +81,7 @@ def run_child(
         "memory_mb": limits.memory_mb,
         "output_bytes": limits.output_bytes,
         "processes": processes.task_limit(),
-        "packages": [
-            path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages")
-        ],
+        "packages": [path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages")],
         "parent": os.getpid(),
     }
     try:

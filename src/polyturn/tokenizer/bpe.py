@@ -26,9 +26,7 @@ class Tokenizer:
         """Wrap a `tokenizers.Tokenizer` that has an `<|endoftext|>`. Raises UserError where it has none."""
         eos = backend.token_to_id(END_OF_TEXT)
         if eos is None:
-            raise UserError(
-                f"The tokenizer has no {END_OF_TEXT} token; use one made by `polyturn tokenizer train`."
-            )
+            raise UserError(f"The tokenizer has no {END_OF_TEXT} token; use one made by `polyturn tokenizer train`.")
         backend.encode_special_tokens = True
         pad = backend.token_to_id(PADDING)
         self.backend = backend
@@ -103,9 +101,7 @@ def _from_gpt2_files(folder: Path) -> "tokenizers.Tokenizer":
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers
 
-    backend = tokenizers.Tokenizer(
-        models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    )
+    backend = tokenizers.Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     added = folder / "added_tokens.json"

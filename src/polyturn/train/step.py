@@ -76,9 +76,7 @@ def train_step(config: TrainConfig, state: State, batch: Batch) -> tuple[State, 
 
 
 @partial(jax.jit, static_argnums=0)
-def evaluate_batch(
-    config: TrainConfig, params: Params[jax.Array], batch: Batch
-) -> tuple[jax.Array, jax.Array]:
+def evaluate_batch(config: TrainConfig, params: Params[jax.Array], batch: Batch) -> tuple[jax.Array, jax.Array]:
     """Sum of losses and number of positions of one batch, in the run's own precision."""
     return loss(params, config.model, batch, jnp.dtype(config.compute))
 

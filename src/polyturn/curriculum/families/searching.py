@@ -212,9 +212,7 @@ FAMILIES: tuple[Family, ...] = (
         ("len({a}) > {k}",),
         slots={"k": slots.between(3, 15)},
     ),
-    value(
-        "same text", ("str", "str"), "bool", ("{a} and {b} are the same", "{a} equals {b}"), ("{a} == {b}",)
-    ),
+    value("same text", ("str", "str"), "bool", ("{a} and {b} are the same", "{a} equals {b}"), ("{a} == {b}",)),
     value(
         "longer of two",
         ("str", "str"),
