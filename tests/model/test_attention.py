@@ -1,8 +1,11 @@
 """Attention against a loop over every position in float64."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from polyturn.model.attention import attention, causal_mask
 
@@ -14,12 +17,15 @@ def test_mask_shows_what_came_before_in_the_same_document():
         assert mask[b, t, s] == (s <= t and segments[b, t] == segments[b, s])
 
 
-def test_attention_is_a_weighted_mean_of_what_may_be_seen():
+@pytest.mark.parametrize("layout", ["bshk", "bhsk"])
+def test_attention_is_a_weighted_mean_of_what_may_be_seen(layout: Literal["bshk", "bhsk"]):
     draw = np.random.default_rng(0)
     q, k, v = (draw.standard_normal((2, n, 3, 8)).astype(np.float32) for n in (4, 6, 6))
     mask = draw.random((2, 4, 6)) < 0.5
     mask[:, :, 0] = True
-    ours = np.asarray(attention(*map(jnp.asarray, (3 * q, k, v, mask))))
+    keys, values = (a if layout == "bshk" else a.swapaxes(1, 2) for a in (k, v))
+    arrays = [jnp.asarray(a) for a in (3 * q, keys, values, mask)]
+    ours = np.asarray(attention(arrays[0], arrays[1], arrays[2], arrays[3], layout))
     for b, t, h in np.ndindex(2, 4, 3):
         seen = np.flatnonzero(mask[b, t])
         scores = np.array([3 * q[b, t, h].astype(np.float64) @ k[b, s, h] / 8**0.5 for s in seen])
