@@ -36,13 +36,14 @@ TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing: every c
 if TYPE_CHECKING:
     from .batch import run_batch
     from .exec_file import ExecSummary, exec_file
-    from .limits import Limits, SandboxError
+    from .limits import Isolation, Limits, SandboxError
     from .result import UNSET, ProgramError, Result
     from .run import run_program, run_programs
     from .values import Opaque, same_value
 
 _HOMES = {
     "ExecSummary": "exec_file",
+    "Isolation": "limits",
     "Limits": "limits",
     "Opaque": "values",
     "ProgramError": "result",
@@ -59,6 +60,7 @@ _HOMES = {
 __all__ = [
     "UNSET",
     "ExecSummary",
+    "Isolation",
     "Limits",
     "Opaque",
     "ProgramError",

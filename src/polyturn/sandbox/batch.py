@@ -6,55 +6,58 @@ it: a crash, a hang or a limit kills the child, and another goes on with the res
 threads or processes.
 
 What is shared, and why this is not for programs of unknown origin: the standard library's own state (a seeded
-generator, a patched module), the working folder with the files in it, and the pipe of results. Only text
+generator, a patched module), the working folder with the files in it, and the file of results. Only text
 written through `sys.stdout` and `sys.stderr` is recorded, not what goes to the descriptors behind them. stdin
 is empty.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from signal import SIGALRM, SIGPROF
 
-from .limits import DEFAULT_LIMITS, Limits, SandboxError
-from .process import run_child
-from .result import Result, in_time, read_outcome, without_outcome
+from .limits import DEFAULT_ISOLATION, DEFAULT_LIMITS, Isolation, Limits, SandboxError
+from .pool import Pool, shared_pool
+from .result import Result, in_time, read_frames, without_outcome
+from .worker import Task
 
 _PROGRAMS_PER_CHILD = 512  # so that neither leaks nor a lost request grow with the number of programs
 
 
-def run_batch(sources: Sequence[str], limits: Limits = DEFAULT_LIMITS) -> list[Result]:
+def run_batch(
+    sources: Sequence[str], limits: Limits = DEFAULT_LIMITS, isolation: Isolation = DEFAULT_ISOLATION
+) -> list[Result]:
     """Run programs in a shared child. Returns their results in order; the limits are those of each program.
 
     memory_mb in a result is the peak of the shared process up to then. SandboxError for a program that is not
-    text.
+    text, and where this host does not give the isolation.
     """
     if not all(isinstance(source, str) for source in sources):
         raise SandboxError("a program must be text: decode bytes before running them")
     results: list[Result] = []
-    while len(results) < len(sources):
-        part = list(sources[len(results) : len(results) + _PROGRAMS_PER_CHILD])
-        done, layers = _run_part(part, limits)
-        results += done
-        if not layers:  # no child can be started: neither could the next one
-            results += [done[-1]] * (len(sources) - len(results))
+    with shared_pool(isolation, limits.memory_mb) as pool:
+        while len(results) < len(sources):
+            results += _run_part(list(sources[len(results) : len(results) + _PROGRAMS_PER_CHILD]), limits, pool)
     return results
 
 
-def _run_part(part: list[str], limits: Limits) -> tuple[list[Result], tuple[str, ...]]:
-    """The results of one or more programs from the first on, and the layers (none: no child started)."""
-    done: list[Result] = []
-    spoilt = False
-
-    def take(frame: dict[str, Any]) -> None:
-        nonlocal spoilt
-        done.append(in_time(read_outcome(frame), limits))
-        spoilt = frame["spoilt"]
-
-    ending = run_child(part, limits, take, batch=True)
-    done = [replace(result, layers=ending.layers) for result in done]
-    stopped_itself = spoilt and ending.status == 0
-    stopped_by_mistake = ending.late and bool(done)
-    if len(done) < len(part) and not stopped_itself and not stopped_by_mistake:
-        # The pipes are shared by all programs of the part, so what came through them is not this one's alone.
-        done.append(replace(without_outcome(ending, limits), stdout="", stderr=""))
-    return done, ending.layers
+def _run_part(part: list[str], limits: Limits, pool: Pool) -> list[Result]:
+    """The results of one or more programs from the first on."""
+    request = {
+        "mode": "batch",
+        "programs": part,
+        "output_bytes": limits.output_bytes,
+        "cpu_s": limits.cpu_s,
+        "wall_s": limits.wall_clock_s,
+    }
+    ((ending,),) = pool.run([Task((request,), limits)])
+    done, flaw = read_frames(ending, len(part))
+    done = [replace(in_time(result, limits), layers=ending.layers) for result in done]
+    if ending.trouble:
+        return [without_outcome(ending, limits)] * len(part)
+    stopped_itself = bool(done) and ending.status == 0 and not flaw
+    if len(done) < len(part) and not stopped_itself:
+        # What was seen is of all programs so far; of this one, only how it ended.
+        overspent, overdue = ending.status == -SIGPROF, ending.status == -SIGALRM
+        last = replace(ending, cpu_s=0.0, overspent=overspent, overdue=overdue)
+        done.append(replace(without_outcome(last, limits, flaw), stdout="", stderr=""))
+    return done

@@ -1,16 +1,13 @@
-"""The process that runs programs: started by `process.run_child`, one request in, one frame per program out.
+"""The process that runs a program: forked by the zygote and confined, one request in, one frame per program out.
 
-The parent runs
+Descriptors 0 to 2 are the program's; 3 holds the request, marshalled by the supervisor, which is trusted; 4 takes the
+results, JSON in frames of a 4-byte length and that many bytes; 5, where there is one, is the channel to the other
+child of the same job (`calls.py`). All but the channel are files in memory, so that nobody waits for anybody to read.
+Where the process dies before it has told its outcome, the supervisor says so.
 
-    python -s -P -S -X utf8 -c BOOT FOLDER REQUEST_FD RESULT_FD
-
-(`spawn.py` says why so). The request is marshalled by the parent, which is trusted; what goes back is
-JSON in frames of a 4-byte length and that many bytes. The first frame says that the limits hold, and which;
-then follows one for each program, with its outcome. Where the process dies instead, the parent says so.
-
-A program gets what `python program.py` would give it: a fresh `__main__`, its threads awaited, its exit
-handlers run and its objects finalised before the outcome is sent. It also gets builtins of its own (a copy),
-so that one that replaces `len` does not break the reporting, nor in a batch the programs after it.
+A program gets what `python program.py` would give it: a fresh `__main__`, its threads awaited, its exit handlers run
+and its objects finalised before the outcome is sent. It also gets builtins of its own (a copy), so that one that
+replaces `len` does not break the reporting, nor in a batch the programs after it.
 """
 
 from __future__ import annotations
@@ -34,47 +31,61 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROGRAM = "<program>"
+REQUEST, RESULTS, CHANNEL = 3, 4, 5  # descriptors
 _FRAMES = 64  # innermost frames kept of a traceback
 _TEXT = 20_000  # characters kept of a message or traceback
 _Module = type(sys)
 _write, _exit, _getpid, _waitpid = os.write, os._exit, os.getpid, os.waitpid
 
 
-def main() -> None:
-    """Serve one request and exit."""
-    folder, request_fd, result_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    with open(request_fd, "rb") as file:
-        request = marshal.load(file)
-    os.set_inheritable(result_fd, False)
+def prepare() -> None:
+    """Make this interpreter look as a program expects it. Called once, in the zygote, after its last import."""
     sys.dont_write_bytecode = True
     for name in [name for name in sys.modules if name.partition(".")[0] == __name__.partition(".")[0]]:
         del sys.modules[name]  # ours, and not for programs to import
     sys.argv = [PROGRAM]
-    sys.path.remove(folder)
-    sys.path += request["packages"]
     for name in ("exit", "quit"):  # what `site` adds, which -S leaves out
         setattr(builtins, name, Quitter(name, "Ctrl-D (i.e. EOF)"))
     builtins.help = _Helper()
     stdout: Any = sys.stdout
     stdout.reconfigure(line_buffering=True)  # what was printed outlives a killed process
-    layers = guard.confine(request["memory_mb"], request["processes"], request["parent"])
-    batch, home = request["batch"], os.getcwd()
-    if guard.start_clock(request["cpu_s"], last=not batch):
-        layers.append("rlimit-cpu")
-    _send(result_fd, f'{{"layers":{dumps(layers)},"clock":{guard.cpu_seconds()}}}')
-    if batch:
-        gc.freeze()
+    _seed("random")
+
+
+def main() -> None:
+    """Serve the request and exit. The process is confined already."""
+    request = marshal.loads(_read_file(REQUEST))
+    os.close(REQUEST)
+    os.set_inheritable(RESULTS, False)
+    if request["mode"] == "batch":
+        home = os.getcwd()
         for source in request["programs"]:
-            guard.start_clock(request["cpu_s"], last=False)
-            _run_captured(source, result_fd, request["output_bytes"], home)
+            guard.start_timers(request["cpu_s"], request["wall_s"])
+            _run_captured(source, request["output_bytes"], home)
     else:
         recorder = Recorder(4 * request["output_bytes"])
         outcome = _run(request["programs"][0], recorder)
-        _send(result_fd, _frame(outcome, recorder, stdout=b"", stderr=b""))
+        _send(_frame(outcome, recorder, stdout=b"", stderr=b""))
     _exit(0)
 
 
-def _run_captured(source: str, result_fd: int, output_bytes: int, home: str) -> None:
+def _read_file(fd: int) -> bytes:
+    size = os.fstat(fd).st_size
+    data = os.read(fd, size)
+    while len(data) < size:
+        data += os.read(fd, size - len(data))
+    return data
+
+
+def _seed(source: str) -> None:
+    """Start the generators of random numbers afresh, if the program may use them."""
+    if "random" in source:
+        for name in ("random", "numpy.random"):
+            if name in sys.modules:
+                sys.modules[name].seed(0)
+
+
+def _run_captured(source: str, output_bytes: int, home: str) -> None:
     """Run one program of a batch: its output goes to memory, for the pipes are shared by all.
 
     Afterwards this process ends itself, and the parent starts another for the rest, if the program may have
@@ -87,8 +98,7 @@ def _run_captured(source: str, result_fd: int, output_bytes: int, home: str) -> 
 
     def too_much() -> None:
         outcome = Outcome("output-limit", *begin)
-        outcome.spoilt = True
-        _send(result_fd, _frame(outcome, recorder, stdout.getvalue(), stderr.getvalue()))
+        _send(_frame(outcome, recorder, stdout.getvalue(), stderr.getvalue()))
         _exit(0)
 
     stdout, stderr = CappedBytes(output_bytes, too_much), CappedBytes(output_bytes, too_much)
@@ -96,18 +106,19 @@ def _run_captured(source: str, result_fd: int, output_bytes: int, home: str) -> 
     sys.stdout = text_stream(stdout, "surrogateescape")
     sys.stderr = text_stream(stderr, "backslashreplace")
     recorder = Recorder(4 * output_bytes)
+    _seed(source)
     outcome = _run(source, recorder)
     sys.stdin, sys.stdout, sys.stderr = keep_stdin, keep_stdout, keep_stderr
-    outcome.spoilt = (
-        outcome.children
+    spoilt = (
+        _has_children()
         or outcome.verdict == "memory"
         or atexit._ncallbacks() != handlers
         or ("threading" in sys.modules and sys.modules["threading"].active_count() != 1)
         or _working_folder() != home
         or bool(os.listdir(home))
     )
-    _send(result_fd, _frame(outcome, recorder, stdout.getvalue(), stderr.getvalue()))
-    if outcome.spoilt:
+    _send(_frame(outcome, recorder, stdout.getvalue(), stderr.getvalue()))
+    if spoilt:
         _exit(0)
 
 
@@ -128,8 +139,6 @@ class Outcome:
         self.wall = wall
         self.error: dict[str, Any] | None = None
         self.status = 0  # its exit code, where its parent is a program
-        self.children = False
-        self.spoilt = False
 
 
 def _run(source: str, recorder: Recorder) -> Outcome:
@@ -166,7 +175,6 @@ def _run(source: str, recorder: Recorder) -> Outcome:
     _flush()
     if recorder.full:
         outcome.verdict = "output-limit"
-    outcome.children = _has_children()
     return outcome
 
 
@@ -190,7 +198,7 @@ def _note(outcome: Outcome, error: BaseException, source: str) -> None:
     """Put the error into the outcome, with its line in the program and the program's own frames."""
     outcome.status = outcome.status or 1
     outcome.verdict = "memory" if isinstance(error, MemoryError) else "error"
-    if outcome.verdict == "memory" and sys.platform == "linux":
+    if outcome.verdict == "memory":
         guard.release_reserve()
     sys.setrecursionlimit(1000)
     line = None
@@ -255,17 +263,13 @@ def _has_children() -> bool:
 
 
 def _frame(outcome: Outcome, recorder: Recorder, stdout: bytes, stderr: bytes) -> str:
-    clock = guard.cpu_seconds()
     fields = {
         "verdict": outcome.verdict,
         "text": recorder.last_text(),
         "stdout": stdout.decode("utf-8", "replace"),
         "stderr": stderr.decode("utf-8", "replace"),
-        "children": outcome.children,
-        "spoilt": outcome.spoilt,
-        "cpu": clock - outcome.cpu,
+        "cpu": guard.cpu_seconds() - outcome.cpu,
         "wall": time.perf_counter() - outcome.wall,
-        "clock": clock,
         "memory": guard.peak_memory_mb(),
     }
     error = "null" if outcome.error is None else "{" + _members(outcome.error) + "}"
@@ -278,11 +282,11 @@ def _members(fields: dict[str, Any]) -> str:
     )
 
 
-def _send(fd: int, frame: str) -> None:
+def _send(frame: str) -> None:
     text = frame.encode("ascii")
     data = memoryview(len(text).to_bytes(4, "big") + text)
     try:
         while data:
-            data = data[_write(fd, data) :]
-    except OSError:  # the program closed the pipe, or the parent is gone
+            data = data[_write(RESULTS, data) :]
+    except OSError:  # the program closed the file, or there is no room
         _exit(1)

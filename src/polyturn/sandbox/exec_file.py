@@ -23,9 +23,9 @@ from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from .limits import DEFAULT_LIMITS, Limits, SandboxError
+from .limits import DEFAULT_ISOLATION, DEFAULT_LIMITS, Isolation, Limits, SandboxError
 from .result import UNSET
-from .run import Job, check_workers, run_jobs
+from .run import Job, run_jobs
 
 type Id = str | int
 
@@ -48,6 +48,7 @@ def exec_file(
     out: str | Path,
     limits: Limits = DEFAULT_LIMITS,
     workers: int = 1,
+    isolation: Isolation = DEFAULT_ISOLATION,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExecSummary:
     """Run the programs of one file into another. `on_progress` gets (results there, results to be there).
@@ -56,7 +57,8 @@ def exec_file(
     results of these programs under these limits; it is then left as it was, or with the results so far.
     """
     programs, out = Path(programs), Path(out)
-    check_workers(workers)
+    if workers < 1:
+        raise SandboxError(f"workers is {workers}: give 1 or more")
     jobs: dict[Id, Job] = {}
     malformed: list[str] = []
     for item in _read_programs(programs):
@@ -73,7 +75,7 @@ def exec_file(
         in_order = [*verdicts, *missing] == list(wanted)  # not so if programs were inserted since
         report = on_progress or (lambda there, total: None)
         report(kept, len(wanted))
-        with closing(run_jobs((jobs[identity] for identity in missing), limits, workers)) as results:
+        with closing(run_jobs((jobs[identity] for identity in missing), limits, workers, isolation)) as results:
             for identity, result in zip(missing, results, strict=True):
                 _append(fd, out, {"id": identity, "digest": wanted[identity], **result.to_json()})
                 verdicts[identity] = result.verdict

@@ -1,6 +1,9 @@
-"""What a program may use, and the one exception of this room."""
+"""What a program may use, how it is to be isolated, and the one exception of this room."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+type Level = Literal["full", "light"]
 
 
 class SandboxError(Exception):
@@ -11,7 +14,8 @@ class SandboxError(Exception):
 class Limits:
     """What one program may use.
 
-    cpu_s: CPU time, seconds; the clock of the `timeout` verdict.
+    cpu_s: CPU time with what it starts, seconds, about a millisecond of its own start included; the clock of the
+        `timeout` verdict.
     wall_s: wall time, seconds; a backstop for programs that wait. By default `max(3 * cpu_s, 5)`.
     memory_mb: address space on top of the bare interpreter's, MiB (Linux).
     output_bytes: bytes on stdout, and as many on stderr; the record of printed values is bounded to match.
@@ -40,4 +44,26 @@ class Limits:
         return max(3 * self.cpu_s, 5.0) if self.wall_s is None else self.wall_s
 
 
+@dataclass(frozen=True)
+class Isolation:
+    """What must hold a program.
+
+    level: `full`, namespaces and all; or `light`, without namespaces, for hosts that refuse them (`layers.py`).
+    allow_weaker: run with the strongest layers this host gives, where by default a missing one is a SandboxError.
+    packages: what programs may import besides the standard library, with what these packages need.
+
+    Raises SandboxError for an unknown level.
+    """
+
+    level: Level = "full"
+    allow_weaker: bool = False
+    packages: tuple[str, ...] = ("numpy",)
+
+    def __post_init__(self) -> None:
+        levels = get_args(Level.__value__)
+        if self.level not in levels:
+            raise SandboxError(f"there is no isolation {self.level!r}: give {' or '.join(levels)}")
+
+
 DEFAULT_LIMITS = Limits()
+DEFAULT_ISOLATION = Isolation()

@@ -1,17 +1,18 @@
 """What became of one program: the verdict, what it printed, its error, what it used, and what held it.
 
 Verdicts are the parent's. A child only says how its program ended (`passed`, `error`, `memory`, `output-limit`), and
-the parent believes that as far as it agrees with what it saw itself: the clock, the pipes, the exit.
+the parent believes that as far as it agrees with what was seen from outside: the clock, the files, the exit.
 """
 
+import json
 import math
 import signal
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from .limits import Limits
-from .process import Ending
 from .values import from_tree, same_value, to_tree
+from .worker import Ending
 
 type Verdict = Literal["passed", "wrong", "error", "timeout", "memory", "output-limit", "forbidden", "internal-error"]
 
@@ -25,7 +26,8 @@ _FATAL = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)  # how 
 class ProgramError:
     """Why a program did not run to its end.
 
-    type: the exception's class, or one of Exit, Signal, TimeLimit, MemoryLimit, OutputLimit, BadResult, SandboxError.
+    type: the exception's class, or one of Exit, Signal, TimeLimit, MemoryLimit, OutputLimit, BadResult,
+        SystemCall, SandboxError.
     line: of the program, from 1, where one is to blame.
     traceback: as Python prints it, the program's frames only.
     """
@@ -42,14 +44,14 @@ class Result:
 
     verdict: `passed`: it ran to its end (and the value matched, if one was expected); `wrong`: it did, and the value
         did not match; `error`: an exception, a non-zero exit or a crash; `timeout`, `memory`, `output-limit`: it went
-        over a limit; `forbidden`: it tampered with the reporting; `internal-error`: the sandbox failed, not the
+        over a limit; `forbidden`: it tampered with the reporting, or made a system call that only an attack makes; `internal-error`: the sandbox failed, not the
         program, so that this must not be scored.
     stdout, stderr: what it wrote, as UTF-8, up to the output limit.
     printed: the arguments of each call of `print` to stdout, as they were then: plain built-in values, and `Opaque`
         for anything else. Empty unless the program came to an end that it could report.
     last_text: the text of the last call of `print` that had arguments, without its end.
     error: None for `passed` and `wrong`.
-    cpu_s, wall_s: seconds, without the start of the interpreter.
+    cpu_s, wall_s: seconds; cpu_s with all processes it started.
     memory_mb: peak resident memory, MiB, with the interpreter's.
     layers: the isolation really engaged.
     """
@@ -105,13 +107,9 @@ def read_outcome(frame: dict[str, Any]) -> Result:
     verdict = frame.get("verdict")
     if verdict not in ("passed", "error", "memory", "output-limit"):
         raise ValueError("the verdict is not one that a child gives")
-    for name in ("children", "spoilt"):
-        if not isinstance(frame.get(name), bool):
-            raise ValueError(f"{name} is not true or false")
     calls = frame.get("printed")
     if not isinstance(calls, list) or not all(isinstance(call, list) for call in calls):
         raise ValueError("printed is not a list of lists")
-    _number(frame, "clock")
     error = None if frame.get("error") is None else _read_error(frame["error"])
     if verdict == "output-limit":
         error = ProgramError("OutputLimit", "it wrote or printed more than the output limit")
@@ -130,37 +128,66 @@ def read_outcome(frame: dict[str, Any]) -> Result:
     )
 
 
-def of_one(outcome: Result | None, ending: Ending, limits: Limits) -> Result:
+def of_one(ending: Ending, limits: Limits) -> Result:
     """The result of a program that had a child to itself, from what was told and what was seen."""
-    failed = without_outcome(ending, limits)
-    if outcome is None or ending.flooded or ending.tampered:
+    outcomes, flaw = read_frames(ending, 1)
+    failed = without_outcome(ending, limits, flaw)
+    if not outcomes or ending.trouble or ending.flooded or flaw:
         return failed
     seen = replace(
-        outcome,
+        outcomes[0],
         stdout=failed.stdout,
         stderr=failed.stderr,
         cpu_s=failed.cpu_s,
         wall_s=failed.wall_s,
-        memory_mb=max(outcome.memory_mb, failed.memory_mb),
+        memory_mb=failed.memory_mb,
         layers=failed.layers,
     )
     return in_time(seen, limits)
 
 
+def read_frames(ending: Ending, most: int) -> tuple[list[Result], str]:
+    """The outcomes that a child wrote, at most that many, and what is wrong with the rest, if anything.
+
+    A piece of a frame at the end is nothing wrong: the child was stopped while it wrote.
+    """
+    outcomes: list[Result] = []
+    data, at = ending.results, 0
+    while len(data) - at >= 4:
+        size = int.from_bytes(data[at : at + 4], "big")
+        body = data[at + 4 : at + 4 + size]
+        if len(outcomes) == most:
+            return outcomes, "a result after the last one"
+        if len(body) < size:
+            break
+        at += 4 + size
+        try:
+            frame = json.loads(body)
+            if not isinstance(frame, dict):
+                raise ValueError("it is not an object")
+            outcomes.append(read_outcome(frame))
+        except (ValueError, RecursionError) as error:
+            return outcomes, f"a result that cannot be read: {error}"[:200]
+    return outcomes, ""
+
+
 def in_time(result: Result, limits: Limits) -> Result:
     """The result, with `passed` made `timeout` if the program ended by itself, but after its time.
 
-    The parent looks at the clock many times a second, not all the time, and does not see that of processes which the
-    program starts.
+    The zygote looks at the clock many times a second, not all the time, and does not see that of processes which the
+    program starts until they have ended.
     """
     if result.verdict != "passed" or result.cpu_s <= limits.cpu_s:
         return result
     return replace(result, verdict="timeout", error=_too_long(limits))
 
 
-def without_outcome(ending: Ending, limits: Limits) -> Result:
-    """The result of the program that a child was running when it ended without telling, or was stopped."""
-    verdict, error = _cause(ending, limits)
+def without_outcome(ending: Ending, limits: Limits, flaw: str = "") -> Result:
+    """The result of the program that a child was running when it ended without telling, or was stopped.
+
+    flaw: what was wrong with its telling.
+    """
+    verdict, error = _cause(ending, limits, flaw)
     return Result(
         verdict,
         stdout=ending.stdout.decode("utf-8", "replace"),
@@ -173,27 +200,22 @@ def without_outcome(ending: Ending, limits: Limits) -> Result:
     )
 
 
-def _cause(ending: Ending, limits: Limits) -> tuple[Verdict, ProgramError]:
-    if not ending.layers:
+def _cause(ending: Ending, limits: Limits, flaw: str) -> tuple[Verdict, ProgramError]:
+    number = -ending.status
+    if ending.trouble:
         return "internal-error", ProgramError("SandboxError", ending.trouble)
-    if ending.late:
-        return "internal-error", ProgramError("SandboxError", "this host was too slow to start the program")
-    if ending.cancelled:
-        return "internal-error", ProgramError("SandboxError", "the run was stopped before this program ended")
     if ending.flooded:
         text = f"it wrote more than {limits.output_bytes} bytes to stdout or stderr"
         return "output-limit", ProgramError("OutputLimit", text)
-    if ending.tampered:
-        return "forbidden", ProgramError("BadResult", f"it tampered with the reporting: {ending.tampered}")
-    number = -(ending.status or 0)
-    if ending.overspent or ending.cpu_s > limits.cpu_s or number in (signal.SIGPROF, signal.SIGXCPU):
+    if flaw:
+        return "forbidden", ProgramError("BadResult", f"it tampered with the reporting: {flaw}")
+    if ending.overspent or ending.cpu_s > limits.cpu_s or number == signal.SIGXCPU:
         return "timeout", _too_long(limits)
     if ending.overdue:
         text = f"it did not end within {limits.wall_clock_s:g} s of wall time"
         return "timeout", ProgramError("TimeLimit", text)
-    if ending.status is None:
-        text = "another wait in this process took the child's exit: let it wait only for its own children"
-        return "internal-error", ProgramError("SandboxError", text)
+    if number == signal.SIGSYS:
+        return "forbidden", ProgramError("SystemCall", "it made a system call that no honest program makes")
     if number in _FATAL and ending.memory_mb > 0.9 * limits.memory_mb:
         return "memory", ProgramError("MemoryLimit", f"it died at its limit of {limits.memory_mb} MiB")
     if number > 0:

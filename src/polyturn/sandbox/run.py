@@ -1,14 +1,14 @@
 """Runs programs, each in a child of its own: one, or many side by side."""
 
-import threading
 from collections import deque
-from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
-from .limits import DEFAULT_LIMITS, Limits, SandboxError
-from .process import run_child
-from .result import UNSET, Result, of_one, read_outcome
+from .limits import DEFAULT_ISOLATION, DEFAULT_LIMITS, Isolation, Limits, SandboxError
+from .pool import Pool, shared_pool
+from .result import UNSET, Result, of_one
+from .worker import Task
 
 
 class Job(NamedTuple):
@@ -24,66 +24,59 @@ def run_program(
     limits: Limits = DEFAULT_LIMITS,
     stdin: str = "",
     expected: object = UNSET,
+    isolation: Isolation = DEFAULT_ISOLATION,
 ) -> Result:
     """Run one Python program and say what it did.
 
-    With `expected`, the program must also print that value last: see `Result.judged`. Never raises for what
-    the program does; SandboxError for arguments that are not text, and on a system that cannot run a child at
-    all.
+    With `expected`, the program must also print that value last: see `Result.judged`. Never raises for what the
+    program does; SandboxError for arguments that are not text, and where this host does not give the isolation.
+    The first call starts a worker, which later calls find warm.
     """
-    return _run(Job(source, stdin, expected), limits, None)
+    job = Job(source, stdin, expected)
+    with shared_pool(isolation, limits.memory_mb) as pool:
+        (endings,) = pool.run([_task(job, limits)])
+    return _result(job, of_one(endings[0], limits))
 
 
 def run_programs(
-    sources: Iterable[str], limits: Limits = DEFAULT_LIMITS, workers: int = 1
+    sources: Iterable[str],
+    limits: Limits = DEFAULT_LIMITS,
+    workers: int = 1,
+    isolation: Isolation = DEFAULT_ISOLATION,
 ) -> Generator[Result, None, None]:
     """Run programs, `workers` at a time, and yield their results in the order of the programs.
 
     Programs are taken from `sources` as they are needed. Closing the generator kills what still runs.
     """
-    return run_jobs((Job(source) for source in sources), limits, workers)
+    return run_jobs((Job(source) for source in sources), limits, workers, isolation)
 
 
-def run_jobs(jobs: Iterable[Job], limits: Limits, workers: int) -> Generator[Result, None, None]:
+def run_jobs(
+    jobs: Iterable[Job], limits: Limits, workers: int, isolation: Isolation = DEFAULT_ISOLATION
+) -> Generator[Result, None, None]:
     """`run_programs` for programs with their own stdin and expected values."""
-    check_workers(workers)
-    return _run_jobs(jobs, limits, workers)
+    return _run_jobs(jobs, limits, Pool(workers, isolation, limits.memory_mb))
 
 
-def check_workers(workers: int) -> None:
-    """SandboxError unless that many programs can run side by side."""
-    if workers < 1:
-        raise SandboxError(f"workers is {workers}: give 1 or more")
+def _run_jobs(jobs: Iterable[Job], limits: Limits, pool: Pool) -> Generator[Result, None, None]:
+    taken: deque[Job] = deque()
+
+    def tasks() -> Iterator[Task]:
+        for job in jobs:
+            taken.append(job)
+            yield _task(job, limits)
+
+    with closing(pool), closing(pool.run(tasks())) as ended:
+        for endings in ended:
+            yield _result(taken.popleft(), of_one(endings[0], limits))
 
 
-def _run_jobs(jobs: Iterable[Job], limits: Limits, workers: int) -> Generator[Result, None, None]:
-    cancel = threading.Event()
-    ahead: deque[Future[Result]] = deque()
-    # Threads, since they only wait for children. They outlive their children, which would otherwise be
-    # killed: the death that PR_SET_PDEATHSIG announces is that of the thread which started the child.
-    with ThreadPoolExecutor(workers, thread_name_prefix="sandbox") as pool:
-        try:
-            for job in jobs:
-                ahead.append(pool.submit(_run, job, limits, cancel))
-                if len(ahead) >= 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            cancel.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _run(job: Job, limits: Limits, cancel: threading.Event | None) -> Result:
+def _task(job: Job, limits: Limits) -> Task:
     if not isinstance(job.source, str) or not isinstance(job.stdin, str):
         raise SandboxError("a program and its stdin must be text: decode bytes before running them")
-    outcomes: list[Result] = []
-    ending = run_child(
-        [job.source],
-        limits,
-        lambda frame: outcomes.append(read_outcome(frame)),
-        stdin=job.stdin,
-        cancel=cancel,
-    )
-    result = of_one(outcomes[0] if outcomes else None, ending, limits)
+    request = {"mode": "program", "programs": [job.source], "output_bytes": limits.output_bytes}
+    return Task((request,), limits, job.stdin)
+
+
+def _result(job: Job, result: Result) -> Result:
     return result if job.expected is UNSET else result.judged(job.expected)

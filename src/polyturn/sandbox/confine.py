@@ -1,0 +1,284 @@
+"""How each child is confined: an ordered list of steps, tried once when a worker starts. Runs in the zygote.
+
+A step is a layer's name and a function that engages it in the calling process, or raises OSError. The zygote tries
+all of them in a child that ends there. What this host refuses is reported with the reason, and the supervisor decides
+whether programs may run without; what it grants is engaged for every program, and a program does not start unless
+each of those steps succeeded for it again.
+
+Level `full` confines with namespaces first of all. Level `light` uses none, for hosts that refuse them: a program then
+cannot start processes at all, since none could be found again for sure, and sees the file system through Landlock.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+
+from . import guard, jail, kernel, landlock, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypedDict
+
+    from .zygote import Job
+
+    class Settings(TypedDict):
+        """What a supervisor asks of a worker, for its whole life.
+
+        level: `full` or `light`. packages: name -> path of what programs may import besides the standard library.
+        preload: modules imported beforehand. scratch: an empty folder of the worker's own. user: the host's number
+        for programs' user, None where the caller is not root. memory_mb, tasks: bounds of the cgroup.
+        """
+
+        level: str
+        packages: dict[str, str]
+        preload: list[str]
+        scratch: str
+        user: int | None
+        memory_mb: int
+        tasks: int
+        in_cgroup: bool
+
+
+_SIGKILL = 9
+
+
+def enter_namespaces(plan: Plan, ask: int, answer: int) -> str:
+    """Continue as the first process of new namespaces, and open the plan's. Returns why not, or nothing.
+
+    ask, answer: pipes to the keeper, which stays outside and writes the maps of users.
+    """
+    try:
+        os.unshare(jail.namespaces())
+    except OSError as error:
+        return f"unshare(2): {error.strerror}"
+    os.write(ask, b"?")
+    trouble = os.read(answer, 1000)
+    if trouble != b"\0":
+        return trouble.decode()
+    gone, goes = os.pipe()
+    if os.fork():
+        os._exit(0)
+    os.close(goes)
+    os.read(gone, 1)  # until that process has ended, and the keeper is our parent
+    os.close(gone)
+    plan.layers += ["user-ns", "pid-ns", "mount-ns", "ipc-ns", "uts-ns", "net-ns"]
+    return ""
+
+
+def tie_to_keeper() -> None:
+    """Die with the parent. It is single-threaded, so that this means the process."""
+    if sys.platform == "linux":
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, _SIGKILL)
+
+
+class Plan:
+    """The steps for one worker, and what the zygote itself does around each program.
+
+    layers: engaged so far. missing: name of a layer -> why this host refuses it. packages: the folder to import from.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["in_cgroup"] else [])]
+        self.missing: dict[str, str] = {}
+        self.settings = settings
+        self.full = settings["level"] == "full"
+        self.packages = ""
+        self._home = "/tmp"
+        self._mapped = 0  # bytes of address space of the zygote, and so of a child before its program
+        self._steps: list[tuple[str, Callable[[Job], None]]] = []
+        self._pid_namespace = -1
+        self._tmp: int | None = None
+        self._readable = ["/"]
+        self._ruleset = -1
+        self._statm = -1
+
+    # ---- once
+
+    def prepare(self) -> None:
+        """Make the folders that programs see, and list the steps. Raises OSError."""
+        guard.limit_worker(self.settings["tasks"] if self.full else None)
+        if sys.platform != "linux":
+            self._prepare_anywhere()
+            return
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        if self.full:
+            self._prepare_full()
+        else:
+            self._prepare_light()
+
+    def _prepare_full(self) -> None:
+        self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        jail.build(self.settings["scratch"], self.settings["packages"])
+        self.layers += ["root"]
+        self.packages = jail.PACKAGES
+        user = self.settings["user"]
+        if user is not None:
+            os.setgroups([])
+        kernel.drop_bounding_set()
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        self.layers.append("no-new-privs")
+        program = seccomp.build(allow_processes=True)
+        self._steps = [
+            ("tmpfs", lambda job: os.chdir("/tmp")),
+            *([("user", lambda job: _become(jail.USER))] if user is not None else []),
+            ("no-capabilities", lambda job: kernel.drop_capabilities()),
+            ("landlock", lambda job: landlock.restrict(self._ruleset)),
+            ("rlimits", self._limit),
+            ("seccomp", lambda job: seccomp.install(program)),
+        ]
+
+    def _prepare_light(self) -> None:
+        scratch, packages, user = self.settings["scratch"], self.settings["packages"], self.settings["user"]
+        self._link_packages()
+        self._home = f"{scratch}/home"
+        os.environ["HOME"] = os.environ["TMPDIR"] = self._home
+        self._readable = [*jail.library_folders(), self.packages, *packages.values(), *jail.DEVICES]
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        self.layers.append("no-new-privs")
+        program = seccomp.build(allow_processes=False)
+        self._steps = [
+            ("tempdir", lambda job: os.chdir(self._home)),
+            *([("user", lambda job: self._become_other(user))] if user is not None else []),
+            ("no-capabilities", lambda job: kernel.drop_capabilities()),
+            ("parent-death-signal", lambda job: tie_to_keeper()),
+            ("landlock", lambda job: landlock.restrict(self._ruleset)),
+            ("rlimits", self._limit),
+            ("seccomp", lambda job: seccomp.install(seccomp.for_process(program, os.getpid()))),
+        ]
+
+    def _prepare_anywhere(self) -> None:
+        self._link_packages()
+        self._home = f"{self.settings['scratch']}/home"
+        os.environ["HOME"] = os.environ["TMPDIR"] = self._home
+        self._steps = [("tempdir", lambda job: os.chdir(self._home)), ("rlimits", self._limit)]
+
+    def _link_packages(self) -> None:
+        self.packages = f"{self.settings['scratch']}/packages"
+        os.mkdir(self.packages)
+        for name, path in self.settings["packages"].items():
+            os.symlink(path, f"{self.packages}/{name}")
+        if self.settings["user"] is not None:
+            os.chmod(self.settings["scratch"], 0o711)
+
+    def measure(self) -> None:
+        """Note the size of this process, now that it has imported everything."""
+        if self._statm >= 0:
+            self._mapped = int(os.pread(self._statm, 100, 0).split()[0]) * resource.getpagesize()
+            os.close(self._statm)
+
+    def attempt(self, job: Job) -> dict[str, str]:
+        """Engage in this process what can be. Returns layer -> why not, of those that cannot."""
+        missing: dict[str, str] = {}
+        for name, step in self._steps:
+            try:
+                step(job)
+            except OSError as error:
+                missing[name] = str(error)
+        return missing
+
+    def keep(self, missing: dict[str, str]) -> None:
+        """Drop the steps that this host refuses."""
+        self._steps = [step for step in self._steps if step[0] not in missing]
+        self.layers += [name for name, _ in self._steps]
+        self.missing |= missing
+
+    # ---- for each program
+
+    def make_home(self) -> None:
+        """Make the folder a program starts in. Raises OSError."""
+        if self.full:
+            mark = jail.fresh_tmp(self._tmp)
+            changed, self._tmp = mark != self._tmp, mark
+        else:
+            changed = True
+            os.mkdir(self._home, 0o700)
+            if self.settings["user"] is not None and "user" not in self.missing:
+                os.chown(self._home, self.settings["user"], self.settings["user"])
+        if changed and sys.platform == "linux":
+            self._renew_ruleset()
+
+    def _renew_ruleset(self) -> None:
+        """Landlock's rules hold for a folder itself, not for what is found under its name."""
+        if self._ruleset >= 0:
+            os.close(self._ruleset)
+            self._ruleset = -1
+        if landlock.supported():
+            self._ruleset = landlock.ruleset(self._readable, [self._home, "/dev/null"])
+
+    def fork(self) -> int:
+        """os.fork, into a pid namespace of the child's own on level `full`."""
+        if not self.full:
+            return os.fork()
+        os.unshare(os.CLONE_NEWPID)
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid:  # the next namespace must not become a child of this one
+                os.setns(self._pid_namespace, os.CLONE_NEWPID)
+        return pid
+
+    def confine(self, job: Job) -> str:
+        """Engage all steps in this process, a fresh fork. Returns why that failed, or nothing."""
+        os.setsid()
+        for name, step in self._steps:
+            try:
+                step(job)
+            except OSError as error:
+                return f"{name}: {error}"
+        return ""
+
+    def clean_up(self) -> None:
+        """Leave nothing of a program behind, where the end of its namespaces does not see to that."""
+        if not self.full:
+            _kill_strays()
+            remove_tree(self._home)
+
+    def _limit(self, job: Job) -> None:
+        guard.limit_program(job.cpu_s, self._mapped + job.memory, job.file_bytes)
+
+    def _become_other(self, user: int) -> None:
+        from errno import EACCES
+
+        os.setgroups([])
+        _become(user)
+        for path in (os.__file__, *self.settings["packages"].values()):
+            if not os.access(path, os.R_OK):
+                raise OSError(EACCES, "only root can read the interpreter and its packages", path)
+
+
+def _become(user: int) -> None:
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def _kill_strays() -> None:
+    """Kill processes that a program left, where neither a namespace nor seccomp kept it from that."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return
+        try:
+            with open(f"/proc/self/task/{os.getpid()}/children") as file:
+                strays = [int(word) for word in file.read().split()]
+        except OSError:
+            return
+        for pid in strays:
+            os.kill(pid, _SIGKILL)
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder that may hold anything: folders closed to us, trees too deep to recurse into."""
+    import shutil
+
+    try:
+        shutil.rmtree(folder)
+    except (OSError, RecursionError):
+        if os.path.lexists(folder):
+            for command in ("chmod -R u+rwx", "rm -rf"):
+                os.system(f"{command} -- '{folder}' 2>/dev/null")

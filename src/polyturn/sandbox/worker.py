@@ -1,0 +1,343 @@
+"""A worker, seen from the supervisor: starts its keeper, hands it tasks, reads what became of them.
+
+The keeper is an exec of this interpreter with a clean environment: it inherits no secrets, threads, mappings or
+descriptors. The flags:
+
+- `-S` skips `site`, which is slow and runs whatever .pth files are installed.
+- `-s` and `-P` keep user packages and the working directory out of the path. Together with the environment given here
+  they do what `-I` would, except that `-I` also ignores PYTHONHASHSEED, and then sets print in another order each time.
+
+Nothing of ours runs between fork and exec, so the standard library may use vfork. What a program reads and writes is
+files in memory that exist for it alone and that the supervisor reads when it has ended: nothing has to be drained, no
+process that was left behind can hold a pipe open.
+"""
+
+import json
+import marshal
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NamedTuple
+
+from .confine import remove_tree
+from .limits import Isolation, Limits, SandboxError
+from .packages import importable, package_paths
+from .zygote import ANSWER, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
+
+TASKS = 64  # processes and threads of one program
+FILE_BYTES = 64 << 20  # one file that a program writes
+_BATCH_FILE_BYTES = 1 << 30  # the results of hundreds of programs
+_FOLDER, _PACKAGE = os.path.split(os.path.dirname(os.path.abspath(__file__)))
+_BOOT = f"import sys; sys.path.append(sys.argv[1]); from {_PACKAGE}.keeper import main; main()"
+_FLAGS = ("-s", "-P", "-S", "-X", "utf8")
+_START_S = 60.0  # a machine under load needs seconds
+_END_S = 5.0
+_numbers = count()
+
+
+class Task(NamedTuple):
+    """What one or two children, of one job, are to do.
+
+    requests: one for each child (`child.py`). The second runs beside the first, joined to it by a channel, and ends
+    with it. stdin: of the first.
+    """
+
+    requests: tuple[dict[str, Any], ...]
+    limits: Limits
+    stdin: str = ""
+
+    @property
+    def programs(self) -> int:
+        """How many programs the first child runs one after another."""
+        return len(self.requests[0]["programs"])
+
+    @property
+    def most_results(self) -> int:
+        """Bytes that an honest child writes at most: all text escaped at its worst."""
+        # The record of a program (4), its last text (6), in a batch its stdout and stderr (6 each).
+        each = (22 if self.requests[0]["mode"] == "batch" else 10) * self.limits.output_bytes + (1 << 20)
+        return each * self.programs
+
+
+@dataclass
+class Ending:
+    """What the supervisor and the zygote saw of a child.
+
+    trouble: why the sandbox failed; the rest is then meaningless.
+    status: exit code, or minus the signal.
+    overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
+    stdout, stderr: at most the limit each. results: the frames it wrote, at most what an honest child writes.
+    """
+
+    trouble: str = ""
+    status: int = 0
+    overspent: bool = False
+    overdue: bool = False
+    flooded: bool = False
+    stdout: bytes = b""
+    stderr: bytes = b""
+    results: bytes = b""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    memory_mb: float = 0.0
+    layers: tuple[str, ...] = ()
+
+
+@dataclass
+class _Sent:
+    """A task on its way, and our descriptors of its files: stdout, stderr and results of each child."""
+
+    task: Task
+    files: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        for fd in self.files:
+            os.close(fd)
+        self.files.clear()
+
+
+class WorkerDied(Exception):
+    """The worker ended, or hung, with tasks still to do."""
+
+
+class Worker:
+    """One keeper and its zygote. Tasks are run one at a time, in the order they were sent.
+
+    Raises SandboxError if there is no interpreter to start, and WorkerDied if it does not come up.
+    """
+
+    def __init__(self, level: str, isolation: Isolation, memory_mb: int) -> None:
+        if not sys.executable:
+            raise SandboxError("sys.executable is empty: start Python itself, not a program that embeds it")
+        self.sent: list[_Sent] = []
+        self.deadline = 0.0  # monotonic, for the task that runs now
+        self._scratch = tempfile.mkdtemp(prefix="sandbox-")
+        self._log = memory_file("log")
+        self._nothing = os.open(os.devnull, os.O_RDWR)
+        self._socket, theirs = socket.socketpair()
+        settings = {
+            "level": level,
+            "packages": package_paths(isolation.packages),
+            "preload": importable(isolation.packages),
+            "scratch": self._scratch,
+            "user": _spare_user(),
+            "memory_mb": memory_mb,
+            "tasks": TASKS,
+        }
+        file = memory_file("settings", marshal.dumps(settings))
+        try:
+            numbers = (theirs.fileno(), file)
+            self._keeper = subprocess.Popen(
+                [sys.executable, *_FLAGS, "-c", _BOOT, _FOLDER, *map(str, numbers)],
+                stdin=self._nothing,
+                stdout=self._nothing,
+                stderr=self._log,
+                pass_fds=numbers,
+                env=_environment(),
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(file)
+            theirs.close()
+        try:
+            report = self._report()
+        except BaseException:
+            self.close()
+            raise
+        self.layers: tuple[str, ...] = tuple(report["layers"])
+        self.missing: dict[str, str] = report["missing"]
+
+    def _report(self) -> dict[str, Any]:
+        self._socket.settimeout(_START_S)
+        try:
+            head = self._socket.recv(LENGTH.size, socket.MSG_WAITALL)
+            if len(head) < LENGTH.size:
+                raise WorkerDied(f"a worker ended before it was ready: {self._last_words()}")
+            text = self._socket.recv(LENGTH.unpack(head)[0], socket.MSG_WAITALL)
+        except TimeoutError:
+            raise WorkerDied(f"a worker was not ready within {_START_S:g} s") from None
+        self._socket.settimeout(None)
+        return json.loads(text)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when a task has ended, or the worker."""
+        return self._socket.fileno()
+
+    def send(self, task: Task) -> None:
+        """Hand over a task. Raises WorkerDied, and OSError where the host has no memory or descriptors for it."""
+        limits, requests = task.limits, task.requests
+        job = JOB.pack(
+            limits.cpu_s * task.programs,
+            limits.wall_clock_s * task.programs,
+            limits.memory_mb << 20,
+            limits.output_bytes,
+            FILE_BYTES if requests[0]["mode"] != "batch" else _BATCH_FILE_BYTES,
+            len(requests),
+        )
+        sent = _Sent(task)
+        with ExitStack() as handed:
+
+            def hand(fd: int) -> int:
+                handed.callback(os.close, fd)
+                return fd
+
+            theirs: list[int] = []
+            channels = [hand(end.detach()) for end in socket.socketpair()] if len(requests) == 2 else [self._nothing]
+            try:
+                for request, channel in zip(requests, channels, strict=True):
+                    text = task.stdin.encode("utf-8", "surrogatepass") if not sent.files else b""
+                    stdin = hand(memory_file("stdin", text)) if text else self._nothing
+                    for name in ("stdout", "stderr", "results"):
+                        sent.files.append(memory_file(name))
+                    out, err, results = sent.files[-3:]
+                    theirs += [stdin, out, err, hand(memory_file("request", marshal.dumps(request))), results, channel]
+                socket.send_fds(self._socket, [job], theirs)
+            except BaseException as error:
+                sent.close()
+                if isinstance(error, BrokenPipeError | ConnectionResetError):
+                    raise WorkerDied(f"a worker ended: {self._last_words()}") from None
+                raise
+        self.sent.append(sent)
+        if len(self.sent) == 1:
+            self._expect()
+
+    def collect(self) -> list[Ending]:
+        """What became of the task sent first: one for each of its children. Waits for it. Raises WorkerDied."""
+        if not self.sent:
+            raise WorkerDied(f"a worker ended: {self._last_words()}")
+        sent = self.sent[0]
+        size = ANSWER.size * len(sent.task.requests)
+        try:
+            answer = self._socket.recv(size + LENGTH.size, socket.MSG_WAITALL)
+            if len(answer) < size + LENGTH.size:
+                raise WorkerDied(f"a worker ended: {self._last_words()}")
+            length = LENGTH.unpack(answer[size:])[0]
+            trouble = self._socket.recv(length, socket.MSG_WAITALL).decode("utf-8", "replace") if length else ""
+        except ConnectionError:
+            raise WorkerDied(f"a worker ended: {self._last_words()}") from None
+        self.sent.pop(0)
+        if self.sent:
+            self._expect()
+        try:
+            answers = list(ANSWER.iter_unpack(answer[:size]))
+            return [self._ending(fields, sent, at, trouble) for at, fields in enumerate(answers)]
+        finally:
+            sent.close()
+
+    def _ending(self, fields: tuple[Any, ...], sent: _Sent, at: int, trouble: str) -> Ending:
+        status, causes, cpu_s, wall_s, peak = fields
+        most = sent.task.limits.output_bytes
+        out, err, results = sent.files[3 * at : 3 * at + 3]
+        stdout, stderr = os.pread(out, most + 1, 0), os.pread(err, most + 1, 0)
+        return Ending(
+            trouble=trouble,
+            status=os.waitstatus_to_exitcode(status),
+            overspent=bool(causes & OVERSPENT),
+            overdue=bool(causes & OVERDUE),
+            flooded=bool(causes & FLOODED) or max(len(stdout), len(stderr)) > most,
+            stdout=stdout[:most],
+            stderr=stderr[:most],
+            results=_read(results, sent.task.most_results + 1),
+            cpu_s=cpu_s,
+            wall_s=wall_s,
+            memory_mb=peak / 1024,
+            layers=self.layers,
+        )
+
+    def _expect(self) -> None:
+        """Note when the task that runs now should have ended: the zygote ends it in time, unless it hangs itself."""
+        task = self.sent[0].task
+        self.deadline = time.monotonic() + task.limits.wall_clock_s * task.programs + _START_S
+
+    def close(self) -> None:
+        """End the worker and all it runs, and wait for that."""
+        self._socket.close()
+        try:
+            self._keeper.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._keeper.kill()
+            self._keeper.wait()
+        except AttributeError:  # it was never started
+            pass
+        for sent in self.sent:
+            sent.close()
+        self.sent.clear()
+        if os.path.lexists(self._scratch):
+            remove_tree(self._scratch)
+        for fd in (self._log, self._nothing):
+            with suppress(OSError):
+                os.close(fd)
+
+    def _last_words(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._keeper.wait(1.0)
+        words = os.pread(self._log, 1 << 16, 0).decode("utf-8", "replace").strip().splitlines()
+        return words[-1] if words else f"its keeper left with status {self._keeper.returncode}, without a word"
+
+
+def memory_file(name: str, data: bytes = b"") -> int:
+    """A descriptor of a file without a place in the file system, at its beginning, that holds the data."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile(buffering=0) as file:
+            fd = os.dup(file.fileno())
+    try:
+        at = 0
+        while at < len(data):
+            at += os.pwrite(fd, data[at:] if at else data, at)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _read(fd: int, most: int) -> bytes:
+    data = os.pread(fd, most, 0)
+    while len(data) < most and (more := os.pread(fd, most - len(data), len(data))):
+        data += more
+    return data
+
+
+def _spare_user() -> int | None:
+    """A user number that nobody else has, for a worker's programs; None unless root may give it away."""
+    if os.geteuid() != 0:
+        return None
+    number = os.getpid() * 100 + next(_numbers) % 100
+    try:
+        with open("/proc/self/uid_map") as file:
+            start, _, size = map(int, file.read().split("\n")[-2].split())
+    except (OSError, ValueError, IndexError):
+        return 65534
+    return start + size - 1 - number % (size // 2) if size > 1 else None
+
+
+def _environment() -> dict[str, str]:
+    """All that a program sees of the environment: what makes runs alike, and nothing of the caller's.
+
+    One exception: an interpreter linked against a library in an unusual place cannot start without its path.
+    """
+    environment = {
+        "HOME": "/tmp",
+        "TMPDIR": "/tmp",
+        "PATH": os.defpath,
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONHASHSEED": "0",
+        # One thread each: pools of threads reserve more address space than programs may use, and do not survive a fork.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+    }
+    for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"):
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    return environment

@@ -1,0 +1,246 @@
+"""The zygote of a worker: holds a warm interpreter, and forks one confined child for each program.
+
+It is the first process of its worker's namespaces (`jail.py`). It imports what programs usually import, freezes the
+garbage collector so that its pages stay shared, and then serves jobs from the supervisor, one at a time. A job is a
+fixed struct and a few descriptors; the zygote never reads what is behind them, so no program finds traces of another
+in its memory. It holds no secrets and no expected values.
+
+Each child is the first process of a pid namespace of its own: when it ends, the kernel kills whatever it started.
+The zygote watches its CPU clock, the wall clock and the size of its output, and answers with what it saw.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+from . import child
+from .confine import Plan, enter_namespaces, tie_to_keeper
+from .guard import cpu_clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .confine import Settings
+
+JOB = struct.Struct("<ddQQII")  # cpu_s, wall_s, memory bytes, output bytes, file bytes, children
+FDS = 6  # of each child: stdin, stdout, stderr, request, results, channel
+ANSWER = struct.Struct("<iIddQ")  # for each child: wait status, causes, cpu_s, wall_s, peak KiB
+LENGTH = struct.Struct("<I")  # of the text that follows: why a child could not be confined; after start, JSON
+OVERSPENT, OVERDUE, FLOODED, ENDED = 1, 2, 4, 8  # why the zygote killed a child; ENDED: its job was over
+
+_LOW = 10  # descriptors below are for the child
+_MOST_FDS = 1024
+_TICK_S = 0.05
+_CPUS = os.cpu_count() or 1
+_PROBE = JOB.pack(10.0, 10.0, 1 << 30, 1 << 20, 1 << 20, 1)
+
+_WARM = (  # imported once, here, so that no program pays for it
+    *("bisect", "collections", "copy", "dataclasses", "datetime", "enum", "functools", "heapq", "itertools", "math"),
+    *("operator", "random", "re", "string", "threading", "typing"),
+)
+
+
+def start(control: int, settings: Settings, ask: int, answer: int) -> None:
+    """Become the zygote and serve until the supervisor is gone. Called in a fresh fork of the keeper.
+
+    ask, answer: pipes to the keeper, which maps the users. What goes wrong before the first job is told to the
+    supervisor as the reason why a layer is missing.
+    """
+    connection, ask, answer = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOW) for fd in (control, ask, answer))
+    for fd in range(3, _LOW):
+        os.dup2(0, fd)  # so that what is opened from now on is out of the way of a child's descriptors
+    connection = socket.socket(fileno=connection)
+    plan = Plan(settings)
+    if settings["level"] == "full":
+        reason = enter_namespaces(plan, ask, answer)
+        if reason:
+            return _tell(connection, {"layers": plan.layers, "missing": {"namespaces": reason}})
+    os.close(ask)
+    os.close(answer)
+    tie_to_keeper()
+    try:
+        plan.prepare()
+    except OSError as error:
+        return _tell(connection, {"layers": plan.layers, "missing": {"root": str(error)}})
+    sys.path.append(plan.packages)
+    _import((*_WARM, *settings["preload"]))
+    child.prepare()
+    plan.measure()
+    _probe(plan)
+    _tell(connection, {"layers": plan.layers, "missing": plan.missing})
+    gc.collect()
+    gc.freeze()
+    _serve(connection, plan)
+
+
+def _import(names: tuple[str, ...]) -> None:
+    """Import modules without what they do after a fork: `random` would draw another seed for each program."""
+    register, os.register_at_fork = os.register_at_fork, lambda **hooks: None
+    try:
+        for name in names:
+            __import__(name)
+    finally:
+        os.register_at_fork = register
+
+
+def _tell(connection: socket.socket, report: dict[str, object]) -> None:
+    text = json.dumps(report).encode()
+    connection.sendall(LENGTH.pack(len(text)) + text)
+
+
+def _probe(plan: Plan) -> None:
+    """Find out which steps of the plan this host allows, in a child that ends there, and keep those."""
+    reader, writer = os.pipe()
+    plan.make_home()
+    pid = plan.fork()
+    if pid == 0:
+        os.write(writer, json.dumps(plan.attempt(Job(_PROBE))).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    plan.clean_up()
+    plan.keep(json.loads(text))
+
+
+def _serve(connection: socket.socket, plan: Plan) -> None:
+    setup, setup_writer = os.pipe()
+    os.set_blocking(setup, False)
+    while True:
+        data, fds, _, _ = socket.recv_fds(connection, JOB.size, 2 * FDS)
+        if not data:
+            return
+        job = Job(data)
+        descriptors = [fds[at : at + FDS] for at in range(0, FDS * job.children, FDS)]
+        answers = _run(job, descriptors, plan, connection, setup_writer)
+        for fd in fds:
+            os.close(fd)
+        text = _setup_trouble(setup, job.children)
+        connection.sendall(b"".join(answers) + LENGTH.pack(len(text)) + text)
+
+
+class Job:
+    """What is the same for all children of one job: see `JOB`."""
+
+    def __init__(self, data: bytes) -> None:
+        self.cpu_s, self.wall_s, self.memory, self.output, self.file_bytes, self.children = JOB.unpack(data)
+
+
+def _setup_trouble(setup: int, children: int) -> bytes:
+    """Nothing if every child wrote its dot once it was confined; else what it wrote instead."""
+    try:
+        text = os.read(setup, 4096)
+    except BlockingIOError:
+        text = b""
+    return b"" if text == b"." * children else text or b"the child died while it was confined"
+
+
+class _Child:
+    """A running child, and how it ended."""
+
+    def __init__(self, pid: int, stdout: int, stderr: int) -> None:
+        self.pid = pid
+        self.output = (stdout, stderr)
+        self.pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        self.causes = 0
+        self.answer = b""
+
+    def reap(self, began: float, flags: int = 0) -> bool:
+        """Whether it has ended; for a pid namespace's first process, everything in there has then ended too."""
+        pid, status, usage = os.wait4(self.pid, flags)
+        if pid:
+            wall, cpu = time.monotonic() - began, usage.ru_utime + usage.ru_stime
+            self.answer = ANSWER.pack(status, self.causes, cpu, wall, usage.ru_maxrss)
+            if self.pidfd is not None:
+                os.close(self.pidfd)
+        return bool(pid)
+
+    def overstep(self, job: Job) -> int:
+        """The cause for which it must be stopped now, or 0."""
+        used = cpu_clock(self.pid)
+        if used is not None and used > job.cpu_s:
+            return OVERSPENT
+        return FLOODED if any(os.fstat(fd).st_size > job.output for fd in self.output) else 0
+
+    def stop(self, cause: int) -> None:
+        """Kill it, and its process group for hosts without pid namespaces."""
+        self.causes |= cause
+        for kill in (os.killpg, os.kill):
+            try:
+                kill(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+
+
+def _run(job: Job, descriptors: list[list[int]], plan: Plan, connection: socket.socket, setup: int) -> list[bytes]:
+    """Fork the children of a job, and watch them until the first has ended. Returns an answer for each."""
+    children: list[_Child] = []
+    plan.make_home()
+    began = time.monotonic()
+    for fds in descriptors:
+        pid = plan.fork()
+        if pid == 0:
+            _become_child(job, fds, plan, setup)
+        children.append(_Child(pid, fds[1], fds[2]))
+    _watch(job, children, began, connection)
+    for one in children:
+        if not one.answer:
+            one.stop(ENDED)
+            one.reap(began)
+    plan.clean_up()
+    return [one.answer for one in children]
+
+
+def _watch(job: Job, children: list[_Child], began: float, connection: socket.socket) -> None:
+    poll = select.poll()
+    poll.register(connection, 0)  # only its end is of interest: the next job may be waiting there already
+    for one in children:
+        if one.pidfd is not None:
+            poll.register(one.pidfd, select.POLLIN)
+    deadline = began + job.wall_s
+    first = children[0]
+    wait = min(_TICK_S, job.cpu_s / _CPUS)
+    while True:
+        if first.pidfd is None:
+            wait = 0.001
+        for fd, _ in poll.poll(wait * 1000):
+            if fd == connection.fileno():
+                os._exit(0)  # the supervisor is gone, and so is whatever runs here, by the kernel's hand
+            for one in children:
+                if one.pidfd == fd and one.reap(began) and one is not first:
+                    poll.unregister(fd)
+        if first.answer or (first.pidfd is None and first.reap(began, os.WNOHANG)):
+            return
+        overdue = time.monotonic() > deadline
+        for one in children:
+            if not one.answer and (cause := OVERDUE if overdue else one.overstep(job)):
+                one.stop(cause)
+                if one is not first:
+                    first.stop(ENDED)
+                first.reap(began)
+                return
+
+
+def _become_child(job: Job, fds: list[int], plan: Plan, setup: int) -> None:
+    """Confine this process, which was forked for one program, and run it. Never returns."""
+    status = 1
+    try:
+        for target, fd in enumerate(fds):
+            os.dup2(fd, target)
+        trouble = plan.confine(job)
+        os.write(setup, trouble.encode() or b".")
+        if not trouble:
+            os.closerange(FDS, _MOST_FDS)
+            child.main()
+            status = 0
+    finally:
+        os._exit(status)
