@@ -57,7 +57,7 @@ def _run_part(part: list[str], limits: Limits, pool: Pool) -> list[Result]:
     stopped_itself = bool(done) and ending.status == 0 and not flaw
     if len(done) < len(part) and not stopped_itself:
         # What was seen is of all programs so far; of this one, only how it ended.
-        overspent, overdue = ending.status == -SIGPROF, ending.status == -SIGALRM
-        last = replace(ending, cpu_s=0.0, overspent=overspent, overdue=overdue)
+        status = 128 - ending.status if ending.status > 128 else ending.status  # `child._leave_first_process`
+        last = replace(ending, status=status, cpu_s=0.0, overspent=status == -SIGPROF, overdue=status == -SIGALRM)
         done.append(replace(without_outcome(last, limits, flaw), stdout="", stderr=""))
     return done

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _signal as signal  # pyright: ignore[reportMissingImports]  # without enum, which `signal` imports
-import os
 import resource
 import sys
 import time

@@ -30,9 +30,7 @@ _PASSWD = f"nobody:x:{USER}:{USER}:nobody:/tmp:/nonexistent\n"
 
 def namespaces() -> int:
     """The flags of unshare(2) for all that a worker has of its own. The pid namespace is its next child's."""
-    return (
-        os.CLONE_NEWUSER | os.CLONE_NEWNS | os.CLONE_NEWPID | os.CLONE_NEWIPC | os.CLONE_NEWUTS | os.CLONE_NEWNET
-    )
+    return os.CLONE_NEWUSER | os.CLONE_NEWNS | os.CLONE_NEWPID | os.CLONE_NEWIPC | os.CLONE_NEWUTS | os.CLONE_NEWNET
 
 
 def library_folders() -> list[str]:

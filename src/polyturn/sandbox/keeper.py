@@ -22,14 +22,14 @@ from .jail import USER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from .confine import Settings
 
 
 def main() -> None:
     """Keep one worker, and exit when it has ended."""
     folder, control, settings_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with open(settings_fd, "rb") as file:
-        settings: dict[str, Any] = marshal.load(file)
+        settings: Settings = marshal.load(file)
     sys.path.remove(folder)
     guard.reset_signals()
     if sys.platform == "linux":
@@ -46,8 +46,11 @@ def main() -> None:
     os.close(ask_write)
     os.close(answer_read)
     if os.read(ask_read, 1):  # it is in a user namespace, and waits for its map
-        error = _write_maps(starter, settings["user"])
-        os.write(answer_write, error.encode() or b"\0")
+        trouble = _write_maps(starter, settings["user"])
+        os.write(answer_write, trouble.encode() or b"\0")
+        if not trouble:  # it goes on as its own child, the first process of the pid namespace
+            os.waitpid(starter, 0)
+            os.write(answer_write, b"\0")
     os.close(ask_read)
     os.close(answer_write)
     while True:
@@ -59,7 +62,7 @@ def main() -> None:
     remove_tree(settings["scratch"])
 
 
-def _in_zygote(control: int, settings: dict[str, Any], leaf: list[str], ask: int, answer: int) -> None:
+def _in_zygote(control: int, settings: Settings, leaf: list[str], ask: int, answer: int) -> None:
     status = 1
     try:
         settings["in_cgroup"] = cgroup.join(leaf)

@@ -35,12 +35,12 @@ _LANDLOCK_CREATE_RULESET_VERSION, _LANDLOCK_RULE_PATH_BENEATH = 1, 1
 
 
 def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
-    """Mount as mount(2) does. `kind` is the type of file system, `data` its options, such as "size=1m"."""
+    """Attach a file system of type `kind`; `data` holds its options, such as "size=1m"."""
     syscall("mount", _path(source), _path(target), _path(kind), flags, _path(data))
 
 
 def umount2(target: str, flags: int = 0) -> None:
-    """Unmount as umount2(2) does."""
+    """Detach a file system, or with MNT_DETACH, as soon as nobody uses it."""
     syscall("umount2", _path(target), flags)
 
 
@@ -59,7 +59,7 @@ def mount_setattr(path: str, attributes: int = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NO
 
 
 def prctl(option: int, argument: int = 0) -> int:
-    """Make the prctl(2) call with one argument, the others zero as newer options demand."""
+    """Ask or set something of this process; arguments not given are zero, as newer options demand."""
     return syscall("prctl", option, argument, 0, 0, 0)
 
 

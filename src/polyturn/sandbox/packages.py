@@ -28,7 +28,8 @@ def package_paths(names: tuple[str, ...]) -> dict[str, str]:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             if name in names:
-                raise SandboxError(f"programs are to import {name}, which is not installed: pip install {name}") from None
+                text = f"programs are to import {name}, which is not installed: pip install {name}"
+                raise SandboxError(text) from None
             continue  # required on other systems only, or for an extra
         found |= _top_level(distribution)
         for requirement in distribution.requires or ():

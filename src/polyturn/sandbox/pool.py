@@ -25,7 +25,7 @@ _TRIES = 2
 
 
 class _Item(NamedTuple):
-    index: int
+    place: int
     task: Task
     deaths: int
 
@@ -45,6 +45,8 @@ def start_worker(isolation: Isolation, memory_mb: int) -> Worker:
             return Worker("light", isolation, memory_mb)
     except WorkerDied as error:
         raise SandboxError(f"{error}; run `polyturn sandbox check`") from None
+    except OSError as error:
+        raise SandboxError(f"this host cannot start a worker: {error}; make room, and run again") from None
     why = reason(lacking[0], worker.missing)
     raise SandboxError(
         f"this host refuses the isolation layer {lacking[0]} ({why}): run elsewhere (`polyturn sandbox check` tells "
@@ -135,7 +137,7 @@ class Pool:
             worker.send(item.task)
             queue.append(item)
         except OSError as error:
-            done[item.index] = _failed(item.task, f"the host has no room for another program: {error}")
+            done[item.place] = _failed(item.task, f"the host has no room for another program: {error}")
         except WorkerDied as death:
             queue.append(item)
             self._bury(worker, death, running, again, done)
@@ -153,7 +155,7 @@ class Pool:
             except WorkerDied as death:
                 self._bury(worker, death, running, again, done)
             else:
-                done[running[worker].popleft().index] = endings
+                done[running[worker].popleft().place] = endings
         for worker in busy:
             if worker in self._workers and running[worker] and time.monotonic() > worker.deadline:
                 self._bury(worker, WorkerDied("a worker hung"), running, again, done)
@@ -175,7 +177,7 @@ class Pool:
             if item.deaths < _TRIES:
                 lost.appendleft(item)
             else:
-                done[item.index] = _failed(item.task, f"{death}; twice with this program")
+                done[item.place] = _failed(item.task, f"{death}; twice with this program")
         again.extendleft(reversed(lost))
 
     def _discard(self, worker: Worker) -> None:

@@ -44,8 +44,8 @@ class Result:
 
     verdict: `passed`: it ran to its end (and the value matched, if one was expected); `wrong`: it did, and the value
         did not match; `error`: an exception, a non-zero exit or a crash; `timeout`, `memory`, `output-limit`: it went
-        over a limit; `forbidden`: it tampered with the reporting, or made a system call that only an attack makes; `internal-error`: the sandbox failed, not the
-        program, so that this must not be scored.
+        over a limit; `forbidden`: it tampered with the reporting, or made a system call that only an attack makes;
+        `internal-error`: the sandbox failed, not the program, so that this must not be scored.
     stdout, stderr: what it wrote, as UTF-8, up to the output limit.
     printed: the arguments of each call of `print` to stdout, as they were then: plain built-in values, and `Opaque`
         for anything else. Empty unless the program came to an end that it could report.
@@ -158,6 +158,8 @@ def read_frames(ending: Ending, most: int) -> tuple[list[Result], str]:
         body = data[at + 4 : at + 4 + size]
         if len(outcomes) == most:
             return outcomes, "a result after the last one"
+        if at + 4 + size > ending.most_results:
+            return outcomes, f"a result of {size} bytes"
         if len(body) < size:
             break
         at += 4 + size

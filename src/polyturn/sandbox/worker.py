@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
@@ -72,7 +72,8 @@ class Ending:
     trouble: why the sandbox failed; the rest is then meaningless.
     status: exit code, or minus the signal.
     overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
-    stdout, stderr: at most the limit each. results: the frames it wrote, at most what an honest child writes.
+    stdout, stderr: at most the limit each. results: the frames it wrote, at most a byte more than `most_results`, which
+        is what an honest child writes at most.
     """
 
     trouble: str = ""
@@ -83,6 +84,7 @@ class Ending:
     stdout: bytes = b""
     stderr: bytes = b""
     results: bytes = b""
+    most_results: int = 0
     cpu_s: float = 0.0
     wall_s: float = 0.0
     memory_mb: float = 0.0
@@ -109,7 +111,8 @@ class WorkerDied(Exception):
 class Worker:
     """One keeper and its zygote. Tasks are run one at a time, in the order they were sent.
 
-    Raises SandboxError if there is no interpreter to start, and WorkerDied if it does not come up.
+    Raises SandboxError if there is no interpreter to start, OSError if the host has no room for another process, and
+    WorkerDied if it does not come up.
     """
 
     def __init__(self, level: str, isolation: Isolation, memory_mb: int) -> None:
@@ -131,6 +134,7 @@ class Worker:
             "tasks": TASKS,
         }
         file = memory_file("settings", marshal.dumps(settings))
+        self._keeper: subprocess.Popen[bytes] | None = None
         try:
             numbers = (theirs.fileno(), file)
             self._keeper = subprocess.Popen(
@@ -143,14 +147,14 @@ class Worker:
                 cwd="/",
                 start_new_session=True,
             )
-        finally:
-            os.close(file)
             theirs.close()
-        try:
             report = self._report()
         except BaseException:
             self.close()
             raise
+        finally:
+            os.close(file)
+            theirs.close()
         self.layers: tuple[str, ...] = tuple(report["layers"])
         self.missing: dict[str, str] = report["missing"]
 
@@ -245,6 +249,7 @@ class Worker:
             stdout=stdout[:most],
             stderr=stderr[:most],
             results=_read(results, sent.task.most_results + 1),
+            most_results=sent.task.most_results,
             cpu_s=cpu_s,
             wall_s=wall_s,
             memory_mb=peak / 1024,
@@ -259,27 +264,23 @@ class Worker:
     def close(self) -> None:
         """End the worker and all it runs, and wait for that."""
         self._socket.close()
-        try:
-            self._keeper.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._keeper.kill()
-            self._keeper.wait()
-        except AttributeError:  # it was never started
-            pass
+        if self._keeper is not None:
+            try:
+                self._keeper.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                self._keeper.kill()
+                self._keeper.wait()
         for sent in self.sent:
             sent.close()
         self.sent.clear()
         if os.path.lexists(self._scratch):
             remove_tree(self._scratch)
-        for fd in (self._log, self._nothing):
-            with suppress(OSError):
-                os.close(fd)
+        os.close(self._log)
+        os.close(self._nothing)
 
     def _last_words(self) -> str:
-        with suppress(subprocess.TimeoutExpired):
-            self._keeper.wait(1.0)
         words = os.pread(self._log, 1 << 16, 0).decode("utf-8", "replace").strip().splitlines()
-        return words[-1] if words else f"its keeper left with status {self._keeper.returncode}, without a word"
+        return words[-1] if words else "without a word"
 
 
 def memory_file(name: str, data: bytes = b"") -> int:
