@@ -36,6 +36,7 @@ TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing: every c
 if TYPE_CHECKING:
     from .batch import run_batch
     from .exec_file import ExecSummary, exec_file
+    from .functions import FunctionJob, grade_function, grade_functions
     from .limits import Isolation, Limits, SandboxError
     from .result import UNSET, ProgramError, Result
     from .run import run_program, run_programs
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ExecSummary": "exec_file",
+    "FunctionJob": "functions",
     "Isolation": "limits",
     "Limits": "limits",
     "Opaque": "values",
@@ -51,6 +53,8 @@ _HOMES = {
     "SandboxError": "limits",
     "UNSET": "result",
     "exec_file": "exec_file",
+    "grade_function": "functions",
+    "grade_functions": "functions",
     "run_batch": "batch",
     "run_program": "run",
     "run_programs": "run",
@@ -60,6 +64,7 @@ _HOMES = {
 __all__ = [
     "UNSET",
     "ExecSummary",
+    "FunctionJob",
     "Isolation",
     "Limits",
     "Opaque",
@@ -67,6 +72,8 @@ __all__ = [
     "Result",
     "SandboxError",
     "exec_file",
+    "grade_function",
+    "grade_functions",
     "run_batch",
     "run_program",
     "run_programs",

@@ -23,11 +23,13 @@ import time
 from _sitebuiltins import Quitter, _Helper
 
 from . import guard
+from .calls import NoFunctionError, Peer, Remote, RemoteError, names_in
 from .record import CappedBytes, Recorder, text_stream
 from .values import dumps, quote  # pyright: ignore[reportPrivateImportUsage]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 PROGRAM = "<program>"
@@ -35,7 +37,7 @@ REQUEST, RESULTS, CHANNEL = 3, 4, 5  # descriptors
 _FRAMES = 64  # innermost frames kept of a traceback
 _TEXT = 20_000  # characters kept of a message or traceback
 _Module = type(sys)
-_write, _exit, _getpid, _waitpid = os.write, os._exit, os.getpid, os.waitpid
+_write, _exit, _getpid, _waitpid, _sleep = os.write, os._exit, os.getpid, os.waitpid, time.sleep
 
 
 def prepare() -> None:
@@ -63,11 +65,50 @@ def main() -> None:
         for source in request["programs"]:
             guard.start_timers(request["cpu_s"], request["wall_s"])
             _run_captured(source, request["output_bytes"], home)
+        _exit(0)
+    recorder = Recorder(4 * request["output_bytes"])
+    (source,) = request["programs"]
+    if request["mode"] == "called":
+        outcome = _run(source, recorder, after=lambda outcome, namespace: _be_called(outcome, namespace, recorder))
+    elif request["mode"] == "tests":
+        outcome = _run(source, recorder, before=lambda namespace: _meet_program(namespace, source, request))
     else:
-        recorder = Recorder(4 * request["output_bytes"])
-        outcome = _run(request["programs"][0], recorder)
+        outcome = _run(source, recorder)
+    if not outcome.told:
+        if request["mode"] != "program":
+            _insist_on_the_end(outcome)
         _send(_frame(outcome, recorder, stdout=b"", stderr=b""))
     _exit(0)
+
+
+def _be_called(outcome: Outcome, namespace: dict[str, Any], recorder: Recorder) -> None:
+    """Tell that the program has run, then answer calls of its functions until nobody is there to call.
+
+    Then it waits to be ended: to end by itself, at any time, is what a program does that leaves in a call.
+    """
+    _send(_frame(outcome, recorder, stdout=b"", stderr=b""))
+    outcome.told = True
+    Peer(CHANNEL, namespace).serve()
+    while True:
+        _sleep(3600)
+
+
+def _meet_program(namespace: dict[str, Any], tests: str, request: dict[str, Any]) -> None:
+    """Give the tests what they may call: the prelude's own, the entry point, and the program's for other names."""
+    peer = Peer(CHANNEL)
+    exec(compile(request["prelude"], "<prelude>", "exec", dont_inherit=True), namespace)
+    entry_point = request["entry_point"]
+    wanted = names_in(compile(tests, PROGRAM, "exec")) - namespace.keys() - set(dir(builtins)) | {entry_point}
+    namespace.update(peer.globals(sorted(wanted)))
+    if not isinstance(namespace.get(entry_point), Remote):
+        raise NoFunctionError(f"the program has no function {entry_point}")
+
+
+def _insist_on_the_end(outcome: Outcome) -> None:
+    """A program or test that left early (sys.exit) has not done what it was to do, whatever its exit code."""
+    if outcome.verdict == "passed" and not outcome.ended:
+        outcome.verdict = "error"
+        outcome.error = {"type": "SystemExit", "message": "it left before its end", "line": None, "traceback": ""}
 
 
 def _leave_first_process() -> None:
@@ -151,9 +192,20 @@ class Outcome:
         self.wall = wall
         self.error: dict[str, Any] | None = None
         self.status = 0  # its exit code, where its parent is a program
+        self.ended = False  # whether its last statement was reached
+        self.told = False  # whether its frame was sent
 
 
-def _run(source: str, recorder: Recorder) -> Outcome:
+def _run(
+    source: str,
+    recorder: Recorder,
+    before: Callable[[dict[str, Any]], None] | None = None,
+    after: Callable[[Outcome, dict[str, Any]], None] | None = None,
+) -> Outcome:
+    """Run a program to its end, and as the interpreter would beyond.
+
+    before, after: get its globals, at the beginning, and when its last statement has been reached.
+    """
     outcome = Outcome("passed", guard.cpu_seconds(), time.perf_counter())
     pid = _getpid()
     main_module = _Module("__main__")
@@ -164,9 +216,16 @@ def _run(source: str, recorder: Recorder) -> Outcome:
     namespace["__builtins__"] = own_builtins
     sys.modules["__main__"], sys.modules["builtins"] = main_module, own_builtins
     try:
+        if before is not None:
+            before(namespace)
         exec(compile(source, PROGRAM, "exec", dont_inherit=True), namespace)
+        outcome.ended = True
+        if after is not None:
+            after(outcome, namespace)
     except SystemExit as stop:
-        if stop.code not in (None, 0):
+        if isinstance(stop, RemoteError):  # of the program that these tests called
+            _note(outcome, stop, source)
+        elif stop.code not in (None, 0):
             if isinstance(stop.code, int):
                 outcome.status = stop.code & 0xFF
             else:
@@ -231,6 +290,8 @@ def _note(outcome: Outcome, error: BaseException, source: str) -> None:
         text = ""
     kind = type(error).__name__
     outcome.error = {"type": kind, "message": message[:_TEXT], "line": line, "traceback": text[-_TEXT:]}
+    if isinstance(error, RemoteError):
+        outcome.error["remote"] = True
 
 
 def _traceback(error: BaseException, source: str) -> str:

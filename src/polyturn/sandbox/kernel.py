@@ -60,7 +60,7 @@ def mount_setattr(path: str, attributes: int = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NO
 
 def prctl(option: int, argument: int = 0) -> int:
     """Ask or set something of this process; arguments not given are zero, as newer options demand."""
-    return syscall("prctl", option, argument, 0, 0, 0)
+    return syscall("prctl", option, argument)
 
 
 def drop_capabilities() -> None:
@@ -93,7 +93,7 @@ def seccomp_filter(program: bytes) -> None:
 
     EACCES: neither PR_SET_NO_NEW_PRIVS is set nor has the thread CAP_SYS_ADMIN. EINVAL: not a valid program.
     """
-    # struct sock_fprog. A ctypes structure would be made slowly in a process that has just been forked.
+    # struct sock_fprog. Not a ctypes structure, for the reason that `_libc_syscall` has.
     fields = (len(program) // 8).to_bytes(8, "little") + bytes(ctypes.c_char_p(program))
     syscall("seccomp", _SECCOMP_SET_MODE_FILTER, 0, fields)
 
@@ -105,13 +105,13 @@ def landlock_version() -> int:
 
 def landlock_create_ruleset(attributes: bytes) -> int:
     """A new ruleset, as a file descriptor that exec closes. `attributes`: struct landlock_ruleset_attr."""
-    return syscall("landlock_create_ruleset", attributes, len(attributes), 0)
+    return syscall("landlock_create_ruleset", attributes, len(attributes))
 
 
 def landlock_allow_beneath(ruleset: int, access: int, folder: int) -> None:
     """Add a rule: `access` to the file or to all beneath the folder open at descriptor `folder`."""
     rule = struct.pack("=Qi", access, folder)
-    syscall("landlock_add_rule", ruleset, _LANDLOCK_RULE_PATH_BENEATH, rule, 0)
+    syscall("landlock_add_rule", ruleset, _LANDLOCK_RULE_PATH_BENEATH, rule)
 
 
 def landlock_restrict_self(ruleset: int, flags: int = 0) -> None:
@@ -124,8 +124,7 @@ def syscall(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | N
     number = syscall_numbers(MACHINE).get(name)
     if number is None:
         raise OSError(errno.ENOSYS, f"{name}: {os.strerror(errno.ENOSYS)} on {sys.platform}, {MACHINE}")
-    words = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    result = _libc_syscall()(ctypes.c_long(number), *words)
+    result = _libc_syscall()(number, *arguments, *_ZEROS[len(arguments) :])
     if result == -1:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
@@ -156,7 +155,8 @@ def _libc_syscall() -> Callable[..., int]:
     global _function
     if _function is None:
         _function = ctypes.CDLL(None, use_errno=True).syscall
-        _function.restype = ctypes.c_long
+        # Declared, so that a call makes few objects: in a process just forked, each is a page to copy.
+        _function.argtypes, _function.restype = (ctypes.c_void_p,) * (1 + len(_ZEROS)), ctypes.c_long
     return _function
 
 
@@ -166,6 +166,7 @@ def _machine() -> str:
 
 
 MACHINE = _machine()
+_ZEROS = (0,) * 6  # a call takes up to six arguments
 _function = None
 _numbers: dict[str, dict[str, int]] = {}
 

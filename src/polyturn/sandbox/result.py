@@ -28,14 +28,16 @@ class ProgramError:
 
     type: the exception's class, or one of Exit, Signal, TimeLimit, MemoryLimit, OutputLimit, BadResult,
         SystemCall, SandboxError.
-    line: of the program, from 1, where one is to blame.
+    line: of the program, from 1, where one is to blame; of the tests, where those found it (`grade_function`).
     traceback: as Python prints it, the program's frames only.
+    remote: it was raised by the program in a call, and not caught by the tests that made the call.
     """
 
     type: str
     message: str
     line: int | None = None
     traceback: str = ""
+    remote: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,14 @@ def read_outcome(frame: dict[str, Any]) -> Result:
     )
 
 
-def of_one(ending: Ending, limits: Limits) -> Result:
-    """The result of a program that had a child to itself, from what was told and what was seen."""
+def of_one(ending: Ending, limits: Limits, dismissed_is_well: bool = False) -> Result:
+    """The result of a program that had a child to itself, from what was told and what was seen.
+
+    dismissed_is_well: it was to answer calls after its outcome, until it was dismissed; otherwise it ended too early.
+    """
     outcomes, flaw = read_frames(ending, 1)
+    if dismissed_is_well and outcomes and outcomes[0].verdict == "passed" and not ending.dismissed:
+        outcomes = []
     failed = without_outcome(ending, limits, flaw)
     if not outcomes or ending.trouble or ending.flooded or flaw:
         return failed
@@ -243,7 +250,8 @@ def _read_error(tree: Any) -> ProgramError:
     line = tree.get("line")
     if line is not None and type(line) is not int:
         raise ValueError("the line of the error is not a number")
-    return ProgramError(_text(tree, "type"), _text(tree, "message"), line, _text(tree, "traceback"))
+    remote = tree.get("remote", False) is True
+    return ProgramError(_text(tree, "type"), _text(tree, "message"), line, _text(tree, "traceback"), remote)
 
 
 def _text(tree: dict[str, Any], name: str) -> str:

@@ -11,6 +11,7 @@ own included, becomes an `Opaque`. The reader builds nothing but those types, so
     {"int": "0x..."}                                integers beyond 64 bits, which decimal digits make slow
     {"float": "nan" | "inf" | "-inf"}
     {"surrogates": hex of UTF-8}                    text with surrogates: JSON joins a pair into one character
+    {"bytes": hex}  {"complex": [real, imaginary]}  {"range": [start, stop, step]}
     {"opaque": [type, repr]}
 
 This module is loaded in every child, and its start-up is most of the cost of a small program. Hence no
@@ -23,6 +24,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 try:
@@ -34,6 +36,7 @@ LIMIT = 1 << 20  # items plus characters written for one value
 MAX_DEPTH = 100
 _TEXT = 200  # characters kept of an opaque value's repr
 _SAME_HASH = 100
+_TAGS = ("tuple", "set", "frozenset", "dict", "int", "float", "surrogates", "bytes", "complex", "range", "opaque")
 _UNORDERED = 64  # members of sets or dicts matched one against another, once exact matches are set aside
 
 
@@ -56,6 +59,16 @@ class Opaque:
         return f"Opaque({self.type!r}, {self.repr!r})"
 
 
+class Tagged:
+    """A tag of the caller's own and its plain body, to write for what is not plain (`dumps`, other)."""
+
+    __slots__ = ("body", "tag")
+
+    def __init__(self, tag: str, body: object) -> None:
+        self.tag = tag
+        self.body = body
+
+
 class _TooLarge(Exception):
     pass
 
@@ -63,15 +76,16 @@ class _TooLarge(Exception):
 # ---- writing
 
 
-def dumps(value: object, limit: int = LIMIT) -> str:
+def dumps(value: object, limit: int = LIMIT, other: Callable[[object], object] | None = None) -> str:
     """The value as tagged JSON, ASCII only, on one line. Never raises: whatever is not plain is opaque.
 
+    other: gives something to write in the place of what is not plain: a plain value, or a `Tagged` one.
     A value of more than `limit` items and characters, or nested deeper than MAX_DEPTH (a list that holds
     itself), is opaque as a whole.
     """
     parts: list[str] = []
     try:
-        _write(value, parts, [limit], 0)
+        _write(value, parts, [limit], 0, other)
     except _TooLarge:
         return _opaque(value, "<too large or too deep to record>")
     except Exception:  # a type that lies about itself, or a container changed by its own member's repr
@@ -79,7 +93,7 @@ def dumps(value: object, limit: int = LIMIT) -> str:
     return "".join(parts)
 
 
-def _write(value: Any, parts: list[str], room: list[int], depth: int) -> None:
+def _write(value: Any, parts: list[str], room: list[int], depth: int, other: Any) -> None:
     kind = type(value)
     room[0] -= 1
     if room[0] < 0 or depth > MAX_DEPTH:
@@ -95,40 +109,54 @@ def _write(value: Any, parts: list[str], room: list[int], depth: int) -> None:
     elif kind is float:
         parts.append(_float(value))
     elif kind is list:
-        _write_items(value, parts, room, depth)
+        _write_items(value, parts, room, depth, other)
     elif kind is tuple or kind is set or kind is frozenset:
         parts.append('{"' + kind.__name__ + '":')
-        _write_items(value, parts, room, depth)
+        _write_items(value, parts, room, depth, other)
         parts.append("}")
     elif kind is dict:
         parts.append('{"dict":[')
         comma = "["
         for key, item in value.items():
             parts.append(comma)
-            _write(key, parts, room, depth + 1)
+            _write(key, parts, room, depth + 1, other)
             parts.append(",")
-            _write(item, parts, room, depth + 1)
+            _write(item, parts, room, depth + 1, other)
             parts.append("]")
             comma = ",["
         parts.append("]}")
+    elif kind is bytes:
+        room[0] -= len(value)
+        parts.append('{"bytes":"' + value.hex() + '"}')
+    elif kind is complex:
+        parts.append('{"complex":[' + _float(value.real) + "," + _float(value.imag) + "]}")
+    elif kind is range:
+        ends = (value.start, value.stop, value.step)
+        parts.append('{"range":[' + ",".join([_integer(end, room) for end in ends]) + "]}")
     elif kind is Opaque:
         parts.append('{"opaque":[' + quote(value.type) + "," + quote(value.repr) + "]}")
+    elif kind is Tagged:
+        parts.append('{"' + value.tag + '":')
+        _write(value.body, parts, room, depth + 1, other)
+        parts.append("}")
     else:
         plain = _from_numpy(value, room)
+        if plain is value and other is not None:
+            plain = other(value)
         if plain is value:
             parts.append(_opaque(value))
         else:
-            _write(plain, parts, room, depth + 1)
+            _write(plain, parts, room, depth + 1, other)
 
 
-def _write_items(items: Any, parts: list[str], room: list[int], depth: int) -> None:
+def _write_items(items: Any, parts: list[str], room: list[int], depth: int, other: Any) -> None:
     parts.append("[")
     first = True
     for item in items:
         if not first:
             parts.append(",")
         first = False
-        _write(item, parts, room, depth + 1)
+        _write(item, parts, room, depth + 1, other)
     parts.append("]")
 
 
@@ -187,12 +215,15 @@ def _opaque(value: object, text: str | None = None) -> str:
 # ---- reading
 
 
-def loads(text: str | bytes) -> object:
-    """The value of a tagged JSON text. ValueError for anything `dumps` would not have written."""
+def loads(text: str | bytes, other: Callable[[str, object], object] | None = None) -> object:
+    """The value of a tagged JSON text. ValueError for anything `dumps` would not have written.
+
+    other: makes the value of a `Tagged` one from its tag and body, or raises ValueError.
+    """
     import json
 
     try:
-        return from_tree(json.loads(text, parse_constant=_refuse))
+        return _read(json.loads(text, parse_constant=_refuse), 0, other)
     except RecursionError:
         raise ValueError("the JSON is nested too deep") from None
 
@@ -210,7 +241,7 @@ def to_tree(value: object, limit: int = LIMIT) -> object:
 
 def from_tree(tree: object) -> object:
     """The value of a tree that `json.loads` made of tagged JSON. ValueError for an unknown tag or shape."""
-    return _read(tree, 0)
+    return _read(tree, 0, None)
 
 
 def snapshot(value: object, limit: int = LIMIT) -> object:
@@ -218,20 +249,22 @@ def snapshot(value: object, limit: int = LIMIT) -> object:
     return loads(dumps(value, limit))
 
 
-def _read(tree: Any, depth: int) -> object:
+def _read(tree: Any, depth: int, other: Any) -> object:
     if depth > 2 * MAX_DEPTH + 2:
         raise ValueError("the value is nested too deep")
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     if isinstance(tree, list):
-        return [_read(item, depth + 1) for item in tree]
+        return [_read(item, depth + 1, other) for item in tree]
     if isinstance(tree, dict) and len(tree) == 1:
         ((tag, body),) = tree.items()
+        if other is not None and tag not in _TAGS:
+            return other(tag, _read(body, depth + 1, other))
         if isinstance(body, str):
             return _read_coded(tag, body)
         if isinstance(body, list):
             try:
-                return _read_tagged(tag, body, depth + 1)
+                return _read_tagged(tag, body, depth + 1, other)
             except TypeError:
                 raise ValueError(f"a {tag} holds a value that cannot be hashed") from None
     raise ValueError("not a value in tagged JSON")
@@ -242,24 +275,32 @@ def _read_coded(tag: str, body: str) -> object:
         return float(body)
     if tag == "int" and body.lstrip("-").startswith("0x"):
         return int(body, 16)
+    if tag == "bytes":
+        return bytes.fromhex(body)
     if tag == "surrogates":
         return bytes.fromhex(body).decode("utf-8", "surrogatepass")
     raise ValueError(f"not a {tag[:40]} in tagged JSON")
 
 
-def _read_tagged(tag: str, body: list[Any], depth: int) -> object:
+def _read_tagged(tag: str, body: list[Any], depth: int, other: Any) -> object:
     if tag == "opaque":
         if len(body) == 2 and all(isinstance(part, str) for part in body):
             return Opaque(str(body[0]), str(body[1]))
     elif tag == "dict":
         if all(isinstance(pair, list) and len(pair) == 2 for pair in body):
-            keys = _hashable([_read(key, depth) for key, _ in body])
-            return dict(zip(keys, (_read(item, depth) for _, item in body), strict=True))
+            keys = _hashable([_read(key, depth, other) for key, _ in body])
+            return dict(zip(keys, (_read(item, depth, other) for _, item in body), strict=True))
     elif tag in ("tuple", "set", "frozenset"):
-        items = [_read(item, depth) for item in body]
+        items: list[Any] = [_read(item, depth, other) for item in body]
         if tag == "tuple":
             return tuple(items)
         return set(_hashable(items)) if tag == "set" else frozenset(_hashable(items))
+    elif tag in ("complex", "range"):
+        items: list[Any] = [_read(item, depth, other) for item in body]
+        if tag == "complex" and len(items) == 2 and all(type(item) is float for item in items):
+            return complex(*items)
+        if tag == "range" and len(items) == 3 and all(type(item) is int for item in items) and items[2] != 0:
+            return range(*items)
     raise ValueError(f"not a {tag[:40]} in tagged JSON")
 
 
@@ -298,6 +339,8 @@ def _same(got: Any, expected: Any) -> bool:
         return _close(got, expected)
     if a in (int, float) and b in (int, float):
         return got == expected
+    if a is complex and b is complex:
+        return _close(got.real, expected.real) and _close(got.imag, expected.imag)
     if a in (list, tuple) and b in (list, tuple):
         return len(got) == len(expected) and all(map(_same, got, expected))
     if a in (set, frozenset) and b in (set, frozenset):

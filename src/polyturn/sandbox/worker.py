@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from .confine import remove_tree
 from .limits import Isolation, Limits, SandboxError
 from .packages import importable, package_paths
-from .zygote import ANSWER, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
+from .zygote import ANSWER, ENDED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
 
 TASKS = 64  # processes and threads of one program
 FILE_BYTES = 64 << 20  # one file that a program writes
@@ -72,6 +72,7 @@ class Ending:
     trouble: why the sandbox failed; the rest is then meaningless.
     status: exit code, or minus the signal.
     overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
+    dismissed: it was ended because its job was over.
     stdout, stderr: at most the limit each. results: the frames it wrote, at most a byte more than `most_results`, which
         is what an honest child writes at most.
     """
@@ -81,6 +82,7 @@ class Ending:
     overspent: bool = False
     overdue: bool = False
     flooded: bool = False
+    dismissed: bool = False
     stdout: bytes = b""
     stderr: bytes = b""
     results: bytes = b""
@@ -246,6 +248,7 @@ class Worker:
             overspent=bool(causes & OVERSPENT),
             overdue=bool(causes & OVERDUE),
             flooded=bool(causes & FLOODED) or max(len(stdout), len(stderr)) > most,
+            dismissed=bool(causes & ENDED),
             stdout=stdout[:most],
             stderr=stderr[:most],
             results=_read(results, sent.task.most_results + 1),

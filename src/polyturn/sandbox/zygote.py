@@ -122,8 +122,9 @@ def _serve(connection: socket.socket, plan: Plan) -> None:
         job = Job(data)
         descriptors = [fds[at : at + FDS] for at in range(0, FDS * job.children, FDS)]
         answers = _run(job, descriptors, plan, connection, setup_writer)
-        for fd in fds:
-            os.close(fd)
+        for each in descriptors:
+            for fd in each[:5]:
+                os.close(fd)
         text = _setup_trouble(setup, job.children)
         connection.sendall(b"".join(answers) + LENGTH.pack(len(text)) + text)
 
@@ -191,6 +192,7 @@ def _run(job: Job, descriptors: list[list[int]], plan: Plan, connection: socket.
         if pid == 0:
             _become_child(job, fds, plan, setup)
         children.append(_Child(pid, fds[1], fds[2]))
+        os.close(fds[5])  # so that each end of a channel is one child's alone, and closed when that ends
     _watch(job, children, began, connection)
     for one in children:
         if not one.answer:
