@@ -22,7 +22,7 @@ from polyturn.curriculum.draft import Program
 from polyturn.curriculum.heldout import TEST_SEED
 from polyturn.curriculum.verify import Verified, verify
 from polyturn.engine.types import Completion, Request, Sampling
-from polyturn.sandbox import SandboxError, run_programs
+from polyturn.sandbox import Isolation, SandboxError, run_programs
 from polyturn.synthesis.truncate import truncate, turn_end
 from polyturn.synthesis.turns import Encoder, Turn, encode_history, intent_text, program_source
 from polyturn.utils.errors import UserError
@@ -88,7 +88,13 @@ def _request(model: Writer, number: int, before: Sequence[Turn], intent: str) ->
     return Request(prompt, SAMPLING, number=number, complete=turn_end)
 
 
-def score(model: Writer, split: Literal["test", "heldout-pairs"], count: int, workers: int = 2) -> Score:
+def score(
+    model: Writer,
+    split: Literal["test", "heldout-pairs"],
+    count: int,
+    workers: int = 2,
+    isolation: Isolation = Isolation(),
+) -> Score:
     """Write, run and compare `count` programs of a split.
 
     Raises:
@@ -98,7 +104,9 @@ def score(model: Writer, split: Literal["test", "heldout-pairs"], count: int, wo
     written = write(model, [item.program for item in wanted])
     verdicts: Counts[str] = Counts()
     layers: set[str] = set()
-    for item, result in zip(wanted, run_programs(map(program_source, written), workers=workers), strict=True):
+    for item, result in zip(
+        wanted, run_programs(map(program_source, written), workers=workers, isolation=isolation), strict=True
+    ):
         if result.verdict == "internal-error":
             raise SandboxError(f"The sandbox failed: {result.error.message if result.error else 'no reason given'}")
         verdicts[result.judged(item.value).verdict] += 1
@@ -117,13 +125,19 @@ def score(model: Writer, split: Literal["test", "heldout-pairs"], count: int, wo
     )
 
 
-def main(model: str | None = None, split: Literal["test", "heldout-pairs"] = "test", programs: int = 1000) -> int:
+def main(
+    model: str | None = None,
+    split: Literal["test", "heldout-pairs"] = "test",
+    programs: int = 1000,
+    allow_weaker_isolation: bool = False,
+) -> int:
     """Print the score of a model as one JSON object, with all that is needed to repeat it.
 
     Args:
         model: Built-in name, model folder, or Hub id (owner/name).
         split: `test`, or `heldout-pairs` for families never composed in training.
         programs: How many, from the first on.
+        allow_weaker_isolation: Run with the strongest layers this host gives, where a missing one is otherwise an error.
     """
     from polyturn.api import load
 
@@ -135,7 +149,7 @@ def main(model: str | None = None, split: Literal["test", "heldout-pairs"] = "te
         "benchmark": "curriculum",
         "model": loaded.name,
         "digest": loaded.digest,
-        **asdict(score(loaded, split, programs)),
+        **asdict(score(loaded, split, programs, isolation=Isolation(allow_weaker=allow_weaker_isolation))),
         "seed": TEST_SEED,
         "sampling": asdict(SAMPLING),
         "versions": {name: version(name) for name in ("polyturn", "jax", "numpy", "tokenizers")},

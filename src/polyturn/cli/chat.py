@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from polyturn.sandbox import SandboxError
-from polyturn.synthesis.session import MAX_TOKENS, Session, Step
+from polyturn.synthesis.session import ISOLATION, MAX_TOKENS, Session, Step
 from polyturn.utils.errors import UserError
 
 if TYPE_CHECKING:  # rich takes a while, and help does without it
@@ -57,6 +57,7 @@ def chat(
         conversation = Conversation(console, polyturn.Session(polyturn.load(model), prefix=prefix, sampling=sampling))
     if load is not None:
         conversation.show(conversation.load(str(load)))
+    show.isolation(console, polyturn.run_program("", isolation=ISOLATION).layers)
     console.print("Say what the first step should do, or /help.", style="dim")
     while True:
         try:

@@ -46,6 +46,6 @@ def demo(model: str | None = None) -> int:
     console.print(
         f"{ran} of {len(programs)} programs ran to their end, {turns} turns in {took:.1f} s with {writer.name}."
     )
-    console.print(f"Isolation of each run: {', '.join(layers)}.", style="dim")
+    show.isolation(console, layers)
     console.print("Your turn: polyturn chat", style="bold")
     return 0 if ran == len(programs) else 1

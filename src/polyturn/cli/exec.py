@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -15,6 +15,9 @@ def execute(
     cpu_s: float = 5.0,
     wall_s: float | None = None,
     memory_mb: int = 1024,
+    isolation: Literal["full", "light"] = "full",
+    allow_weaker_isolation: bool = False,
+    packages: tuple[str, ...] = ("numpy",),
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Run every program of a file and write one result a line, in the same order. Run again, it goes on.
@@ -28,13 +31,17 @@ def execute(
         cpu_s: Seconds of CPU time for each.
         wall_s: Seconds on the clock for each; by default three times the CPU time and at least 5.
         memory_mb: MiB for each, on top of the interpreter's.
+        isolation: full: namespaces and all. light: no namespaces, for hosts that refuse them.
+        allow_weaker_isolation: Run with the strongest layers this host gives, where a missing one is otherwise an error.
+        packages: What programs may import besides the standard library.
         json_output: Print the summary as one JSON object.
     """
-    from polyturn.sandbox import Limits, exec_file
+    from polyturn.sandbox import Isolation, Limits, exec_file
     from polyturn.utils.progress import Counter
 
     with Counter("programs") as counter:
-        summary = exec_file(programs, out, Limits(cpu_s, wall_s, memory_mb), workers, counter.show)
+        limits, held = Limits(cpu_s, wall_s, memory_mb), Isolation(isolation, allow_weaker_isolation, packages)
+        summary = exec_file(programs, out, limits, workers, held, counter.show)
     for sentence in summary.malformed:
         print(sentence, file=sys.stderr)
     if json_output:

@@ -13,6 +13,7 @@ VERBS = {
     "synth": ("polyturn.cli.synth:synth", "turns from a file -> a program"),
     "sample": ("polyturn.cli.sample:sample", "completions of a prompt"),
     "exec": ("polyturn.cli.exec:execute", "run a JSONL file of programs in the sandbox"),
+    "sandbox check": ("polyturn.cli.sandbox:check", "what isolation this host gives, and the self-test"),
     "models": ("polyturn.cli.models:models", "the built-in models and what is in the local cache"),
     "train": ("polyturn.cli.train:train", "a recipe, with overrides; resumes by itself"),
     "tokenizer train": ("polyturn.cli.tokenizer:train", "a tokenizer from a corpus"),

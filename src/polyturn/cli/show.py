@@ -4,10 +4,13 @@ Lines are never wrapped, cropped or filled up with blanks: a terminal wraps them
 piped is what was written. Nothing in a user's text is read as markup.
 """
 
+from collections.abc import Sequence
+
 import rich.console
 from rich.syntax import Syntax
 from rich.text import Text
 
+from polyturn.sandbox import lacking
 from polyturn.synthesis.session import Step
 
 MAX_LINES = 20  # of a turn's output; the rest is counted
@@ -33,6 +36,14 @@ def step(console: Console, number: int, turn: Step) -> None:
         console.print(INDENT + line if line else "")
     for line, style in _outcome(turn):
         console.print(INDENT + Text(line, style=style))
+
+
+def isolation(console: Console, layers: Sequence[str]) -> None:
+    """Say what kept the programs in, and what did not because this host has it not."""
+    console.print(f"Isolation of each run: {', '.join(layers)}.", style="dim")
+    if missing := lacking(layers):
+        text = f"Missing on this host: {', '.join(missing)}; `polyturn sandbox check` tells why."
+        console.print(text, style="yellow")
 
 
 def _outcome(turn: Step) -> list[tuple[str, str]]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from polyturn.curriculum.draft import Program
-from polyturn.sandbox import UNSET, Limits, Result, SandboxError, run_batch
+from polyturn.sandbox import UNSET, Isolation, Limits, Result, SandboxError, run_batch
 from polyturn.synthesis.turns import program_source
 
 MAX_OUTPUT = 300
 """Characters that a program may print. Longer outputs come from numbers and lists grown out of hand."""
 LIMITS = Limits(cpu_s=2.0, memory_mb=256, output_bytes=1 << 16)
+ISOLATION = Isolation(allow_weaker=True, packages=())  # the programs are of our own making
 
 Fault = Literal["error", "limit", "long output", "nothing printed", "empty value", "no plain value"]
 """Why a program is dropped."""
@@ -34,7 +35,7 @@ def verify(programs: Sequence[Program], limits: Limits = LIMITS) -> list[Verifie
 
     Raises SandboxError where the sandbox cannot run them on this host.
     """
-    results = run_batch([program_source(program.turns) for program in programs], limits)
+    results = run_batch([program_source(program.turns) for program in programs], limits, ISOLATION)
     return [_judge(program, result) for program, result in zip(programs, results, strict=True)]
 
 

@@ -35,14 +35,22 @@ child when the program imports it.
 TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing: every child loads this file
 if TYPE_CHECKING:
     from .batch import run_batch
+    from .check import Finding, LayerState, ensure_sound, layer_states, self_test
     from .exec_file import ExecSummary, exec_file
     from .functions import FunctionJob, grade_function, grade_functions
+    from .layers import lacking
     from .limits import Isolation, Limits, SandboxError
     from .result import UNSET, ProgramError, Result
     from .run import run_program, run_programs
     from .values import Opaque, same_value
 
 _HOMES = {
+    "lacking": "layers",
+    "LayerState": "check",
+    "Finding": "check",
+    "self_test": "check",
+    "layer_states": "check",
+    "ensure_sound": "check",
     "ExecSummary": "exec_file",
     "FunctionJob": "functions",
     "Isolation": "limits",
@@ -64,20 +72,26 @@ _HOMES = {
 __all__ = [
     "UNSET",
     "ExecSummary",
+    "Finding",
     "FunctionJob",
     "Isolation",
+    "LayerState",
     "Limits",
     "Opaque",
     "ProgramError",
     "Result",
     "SandboxError",
+    "ensure_sound",
     "exec_file",
     "grade_function",
     "grade_functions",
+    "lacking",
+    "layer_states",
     "run_batch",
     "run_program",
     "run_programs",
     "same_value",
+    "self_test",
 ]
 
 

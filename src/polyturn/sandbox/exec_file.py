@@ -66,7 +66,7 @@ def exec_file(
             malformed.append(item)
         else:
             jobs[item[0]] = item[1]
-    wanted = {identity: _digest(job, limits) for identity, job in jobs.items()}
+    wanted = {identity: _digest(job, limits, isolation) for identity, job in jobs.items()}
     fd = _open_results(out)
     try:
         verdicts = _resume(fd, out, wanted)
@@ -128,8 +128,14 @@ def _read_program(line: bytes) -> tuple[Id, Job]:
     return identity, Job(source, stdin, fields.get("expected", UNSET))
 
 
-def _digest(job: Job, limits: Limits) -> str:
-    parts = [job.source, job.stdin, *([] if job.expected is UNSET else [job.expected]), astuple(limits)]
+def _digest(job: Job, limits: Limits, isolation: Isolation) -> str:
+    parts = [
+        job.source,
+        job.stdin,
+        *([] if job.expected is UNSET else [job.expected]),
+        astuple(limits),
+        isolation.packages,
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

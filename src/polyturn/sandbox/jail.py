@@ -7,7 +7,7 @@ numpy), no program to execute.
 
     /usr/lib ...     as on the host, read-only, without site-packages and dist-packages
     /packages        the packages programs may import
-    /dev             null, zero, full, random, urandom
+    /dev             null, zero, full, random, urandom; shm, where semaphores are files: /tmp
     /etc             passwd with one user, ld.so.cache
     /tmp             a tmpfs, a fresh one for each program (`fresh_tmp`)
 """
@@ -61,6 +61,7 @@ def build(root: str, packages: dict[str, str]) -> None:
 
     packages: name below /packages -> path on the host.
     """
+    kernel.syscall("sethostname", b"sandbox", 7)  # a namespace begins with the host's name
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID, "size=1m,mode=0755")
     for path in library_folders():
@@ -72,6 +73,7 @@ def build(root: str, packages: dict[str, str]) -> None:
         _bind(path, f"{root}{PACKAGES}/{name}")
     for device in DEVICES:
         _bind(device, root + device, read_only=False)
+    os.symlink("/tmp", root + "/dev/shm")
     os.makedirs(root + "/etc", exist_ok=True)
     with open(root + "/etc/passwd", "w") as file:
         file.write(_PASSWD)

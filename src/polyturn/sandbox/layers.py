@@ -4,6 +4,7 @@ The names are those in `Result.layers`.
 """
 
 import os
+from collections.abc import Iterable
 
 LAYERS = {
     "process": "sharing memory, threads and descriptors with the caller",
@@ -35,6 +36,12 @@ def required(level: str) -> tuple[str, ...]:
     """The layers that must hold on a level. A cgroup is not among them: most hosts delegate none."""
     own = _NAMESPACES if level == "full" else ("tempdir", "parent-death-signal")
     return ("process", "clean-env", *own, *(("user",) if os.geteuid() == 0 else ()), *_BOTH)
+
+
+def lacking(engaged: Iterable[str]) -> tuple[str, ...]:
+    """The layers that full isolation has and a run had not, from its result's `layers`."""
+    there = set(engaged)
+    return tuple(layer for layer in required("full") if layer not in there)
 
 
 def reason(layer: str, missing: dict[str, str]) -> str:

@@ -40,7 +40,8 @@ def package_paths(names: tuple[str, ...]) -> dict[str, str]:
 
 def importable(names: tuple[str, ...]) -> list[str]:
     """The modules to import beforehand for these packages: their names, where those are modules."""
-    modules = {"scikit-learn": "sklearn"}
+    # numpy.random is not imported with numpy, and must be there to be seeded.
+    modules = {"scikit-learn": "sklearn", "numpy": "numpy.random"}
     return [modules.get(name, name) for name in names]
 
 

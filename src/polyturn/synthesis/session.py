@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from polyturn.engine.types import Sampling
-from polyturn.sandbox import Limits, Result, run_program
+from polyturn.sandbox import Isolation, Limits, Result, run_program
 from polyturn.synthesis.completer import Completer
 from polyturn.synthesis.truncate import truncate, turn_end
 from polyturn.synthesis.turns import Turn, code_text, intent_text, is_text, prefix_text, program_source
 from polyturn.utils.errors import UserError
 
 MAX_TOKENS = 256  # of one turn
+ISOLATION = Isolation(allow_weaker=True)  # of the user's own programs: whatever this host gives, and no less
 
 type Run = Callable[[str], Result]
 
@@ -51,7 +52,7 @@ class Session:
             prefix: code put before the first turn, such as imports.
             sampling: how code is drawn; the seed of each turn follows from this one.
             limits: of each run of the program.
-            run: runs a program instead of the sandbox's `run_program`; for tests and remote sandboxes.
+            run: runs a program instead of the sandbox's `run_program` (with ISOLATION); for tests and remote sandboxes.
 
         Raises:
             UserError: the prefix is not text.
@@ -62,7 +63,7 @@ class Session:
         self.sampling = sampling or Sampling(max_tokens=MAX_TOKENS)
         self.limits = limits or Limits()
         self.steps: list[Step] = []
-        self._run = run or (lambda source: run_program(source, self.limits))
+        self._run = run or (lambda source: run_program(source, self.limits, isolation=ISOLATION))
 
     @property
     def source(self) -> str:
