@@ -76,9 +76,6 @@ def self_test(isolation: Isolation = DEFAULT_ISOLATION) -> list[Finding]:
         tempfile.TemporaryDirectory(prefix="polyturn-check-") as folder,
         socket.create_server(("127.0.0.1", 0)) as server,
     ):
-        tempfile.TemporaryDirectory(prefix="polyturn-check-") as folder,
-        socket.create_server(("127.0.0.1", 0)) as server,
-    ):
         canary = os.path.join(folder, "canary")
         with open(canary, "w") as file:
             file.write("secret")
