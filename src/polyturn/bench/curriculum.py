@@ -28,6 +28,7 @@ from polyturn.synthesis.turns import Encoder, Turn, encode_history, intent_text,
 from polyturn.utils.errors import UserError
 from polyturn.utils.progress import Counter
 
+FULL = Isolation()
 SAMPLING = Sampling(temperature=0.0, max_tokens=160)  # the longest reference turn has about 100 tokens
 
 
@@ -93,7 +94,7 @@ def score(
     split: Literal["test", "heldout-pairs"],
     count: int,
     workers: int = 2,
-    isolation: Isolation = Isolation(),
+    isolation: Isolation = FULL,
 ) -> Score:
     """Write, run and compare `count` programs of a split.
 
@@ -137,7 +138,7 @@ def main(
         model: Built-in name, model folder, or Hub id (owner/name).
         split: `test`, or `heldout-pairs` for families never composed in training.
         programs: How many, from the first on.
-        allow_weaker_isolation: Run with the strongest layers this host gives, where a missing one is otherwise an error.
+        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
     """
     from polyturn.api import load
 

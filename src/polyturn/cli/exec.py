@@ -32,7 +32,7 @@ def execute(
         wall_s: Seconds on the clock for each; by default three times the CPU time and at least 5.
         memory_mb: MiB for each, on top of the interpreter's.
         isolation: full: namespaces and all. light: no namespaces, for hosts that refuse them.
-        allow_weaker_isolation: Run with the strongest layers this host gives, where a missing one is otherwise an error.
+        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
         packages: What programs may import besides the standard library.
         json_output: Print the summary as one JSON object.
     """
