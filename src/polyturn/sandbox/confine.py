@@ -115,6 +115,7 @@ class Plan:
         if user is not None:
             os.setgroups([])
         kernel.drop_bounding_set()
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # a handler of core dumps outside ignores the limit on their size
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self.layers.append("no-new-privs")
         program = seccomp.build(allow_processes=True)

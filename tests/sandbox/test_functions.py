@@ -1,0 +1,207 @@
+"""Grading by tests that call the program's functions from another process."""
+
+import pytest
+
+from polyturn.sandbox import FunctionJob, Isolation, Limits, SandboxError, grade_function, grade_functions
+
+LIMITS = Limits(cpu_s=1.0, memory_mb=256)
+CHECK = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate([1]) == [1, 1]\n"
+RIGHT = "def double(x):\n    return 2 * x"
+ENDS = {
+    "right": (RIGHT, "passed", None),
+    "wrong": ("def double(x):\n    return 3 * x", "wrong", "AssertionError"),
+    "raises in a call": ("def double(x):\n    return missing", "error", "NameError"),
+    "raises before": ("raise ValueError('no')", "error", "ValueError"),
+    "is not Python": ("def double(", "error", "SyntaxError"),
+    "has no such function": ("def doubl(x): return 2 * x", "error", "NoFunctionError"),
+    "has something else of that name": ("double = 4", "error", "NoFunctionError"),
+    "exits before": ("import sys\ndef double(x): return 2 * x\nsys.exit(0)", "error", "SystemExit"),
+    "exits in a call": ("import sys\ndef double(x): sys.exit(0)", "error", "SystemExit"),
+    "leaves in a call": ("import os\ndef double(x): os._exit(0)", "error", "Exit"),
+    "never ends": ("def double(x):\n    while True: pass", "timeout", "TimeLimit"),
+    "never begins": ("while True: pass", "timeout", "TimeLimit"),
+    "takes all memory": ("def double(x): return [0] * 10**10", "memory", "MemoryError"),
+    "floods": ("def double(x):\n    while True: print('x' * 1000)", "output-limit", "OutputLimit"),
+    "traces": ("import ctypes\ndef double(x): ctypes.CDLL(None).ptrace(0, 1, 0, 0)", "forbidden", "SystemCall"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_how_a_program_can_end(name: str) -> None:
+    program, verdict, kind = ENDS[name]
+    result = grade_function(program, CHECK, "double", LIMITS)
+    assert (result.verdict, result.error and result.error.type) == (verdict, kind)
+
+
+CHEATS = {
+    "an answer equal to everything": (
+        "class Yes:\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
+        "    __bool__ = __lt__ = __gt__ = __le__ = __ge__ = lambda *a: True\n"
+        "    __sub__ = __rsub__ = __abs__ = __getitem__ = lambda self, *a: self\n"
+        "def double(x): return Yes()"
+    ),
+    "a number with a comparison of its own": (
+        "class Number(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\n"
+        "def double(x): return Number(0)"
+    ),
+    "a class of its own for lists": (
+        "class List(list):\n    def __eq__(self, other): return True\ndef double(x): return List() if x == [1] else 4"
+    ),
+    "builtins replaced": (
+        "import builtins\nbuiltins.isinstance = lambda *a: True\nbuiltins.len = lambda x: 0\n"
+        "abs = all = any = sorted = lambda *a, **k: True\ndef double(x): return None"
+    ),
+    "a patched assertion": "import builtins\nbuiltins.AssertionError = KeyError\ndef double(x): return 0",
+    "frames, and objects of the grader": (
+        "import gc, sys\n"
+        "def double(x):\n"
+        "    frame = sys._getframe()\n"
+        "    while frame:\n"
+        "        for value in list(frame.f_globals.values()) + list(frame.f_locals.values()):\n"
+        "            if isinstance(value, str) and 'assert' in value and 'candidate(2)' in value: return 4\n"
+        "        frame = frame.f_back\n"
+        "    found = [o for o in gc.get_objects() if isinstance(o, str) and 'candidate(2)' in o]\n"
+        "    return 4 if found else 0"
+    ),
+    "a check of its own": "def check(candidate): pass\ndef double(x): return 0",
+    "a forged message": (
+        "import os, json\n"
+        "def double(x):\n"
+        "    text = json.dumps(['return', 4, {'dict': []}]).encode()\n"
+        "    os.write(5, len(text).to_bytes(4, 'big') + text)\n"
+        "    os.write(5, b'\\xff' * 64)\n"
+        "    return 0"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_wrong_program_does_not_pass(name: str) -> None:
+    assert grade_function(CHEATS[name], CHECK, "double", LIMITS).verdict in ("wrong", "error", "forbidden")
+
+
+def test_a_prelude_is_the_testers_and_cannot_be_replaced() -> None:
+    prelude = "import math\ndef helper(x):\n    return x + 1\n"
+    tests = "def check(candidate):\n    assert candidate(helper(1)) == 4\n    assert math.isclose(candidate(2), 4.0)\n"
+    assert grade_function(RIGHT, tests, "double", LIMITS, prelude).verdict == "passed"
+    cheat = "import types\nmath = types.SimpleNamespace(isclose=lambda *a: True)\nhelper = lambda x: 2\n"
+    cheat += "double = lambda x: 4 if x == 1 else 0"
+    assert grade_function(cheat, tests, "double", LIMITS, prelude).verdict == "wrong"
+
+
+def test_names_that_the_prelude_lacks_are_the_programs() -> None:
+    program = "LIST = [1, 2]\ndef helper(x):\n    return x + 1\n" + RIGHT
+    tests = "def check(candidate):\n    assert helper(1) == 2\n    assert LIST == [1, 2]\n"
+    assert grade_function(program, tests, "double", LIMITS).verdict == "passed"
+
+
+TRAVELS = {
+    "a generator": ("def f(n):\n    yield from range(n)", "assert list(candidate(3)) == [0, 1, 2]"),
+    "an endless generator": (
+        "import itertools\ndef f(n): return itertools.count(n)",
+        "numbers = candidate(5)\n    assert [next(numbers), next(numbers)] == [5, 6]",
+    ),
+    "a function, both ways": (
+        "def f(g): return lambda x: g(x) + 1",
+        "assert candidate(lambda x: 10 * x)(2) == 21",
+    ),
+    "an iterator as an argument": ("def f(numbers): return sum(numbers)", "assert candidate(iter([1, 2, 3])) == 6"),
+    "a built-in exception": (
+        "def f(x): return {}[x]",
+        "try:\n        candidate(7)\n    except KeyError as error:\n        assert error.args == (7,)\n"
+        "    else:\n        assert False",
+    ),
+    "an exception of the program's own": (
+        "class Bad(ValueError):\n    pass\ndef f(x): raise Bad('negative', x)",
+        "try:\n        candidate(-1)\n    except ValueError as error:\n"
+        "        assert (type(error).__name__, error.args) == ('Bad', ('negative', -1))\n"
+        "    else:\n        assert False",
+    ),
+    "an exception of the tests, through the program": (
+        "def f(g):\n    try:\n        return g()\n    except ZeroDivisionError:\n        return 'caught'",
+        "assert candidate(lambda: 1 / 0) == 'caught'",
+    ),
+    "a changed list": (
+        "def f(x): x.sort()",
+        "x = [3, 1, 2]\n    assert candidate(x) is None\n    assert x == [1, 2, 3]",
+    ),
+    "a changed dict and set": (
+        "def f(d, s): d['b'] = 2; s.discard(1)",
+        "d, s = {'a': 1}, {1, 2}\n    candidate(d, s)\n    assert d == {'a': 1, 'b': 2} and s == {2}",
+    ),
+    "keywords": ("def f(*, a, b=2): return a + b", "assert candidate(a=1) == 3 and candidate(a=1, b=1) == 2"),
+    "plain values of all kinds": (
+        "def f(x): return x",
+        "for x in (None, True, 2**70, 1.5, float('inf'), 'ü\\ud800', b'\\x00', 2j, (1, [2]), {1: {2, 3}}, range(3)):\n"
+        "        assert candidate(x) == x and type(candidate(x)) is type(x), x",
+    ),
+    "what subclasses hold": (
+        "import collections, enum\nclass Colour(enum.IntEnum):\n    RED = 1\n"
+        "Point = collections.namedtuple('Point', 'x y')\n"
+        "def f(): return collections.Counter('aab'), Point(1, 2), Colour.RED, collections.OrderedDict(a=1)",
+        "assert candidate() == ({'a': 2, 'b': 1}, (1, 2), 1, {'a': 1})",
+    ),
+    "numpy": (
+        "import numpy as np\ndef f(): return np.arange(3), np.float64(0.5), np.bool_(True)",
+        "assert candidate() == ([0, 1, 2], 0.5, True)",
+    ),
+    "a large answer": ("def f(): return list(range(200_000))", "assert candidate() == list(range(200_000))"),
+}
+
+
+@pytest.mark.parametrize("name", TRAVELS)
+def test_what_travels(name: str) -> None:
+    program, line = TRAVELS[name]
+    tests = f"def check(candidate):\n    {line}\n"
+    result = grade_function(program, tests, "f", LIMITS)
+    assert result.verdict == "passed", result.error
+    # The same must hold in one process, or the test says something else than intended.
+    if name not in ("what subclasses hold", "numpy"):
+        assert grade_function(program, tests, "f", LIMITS, inproc=True).verdict == "passed"
+
+
+def test_an_assertion_behind_it_still_fails() -> None:
+    for name, (program, line) in TRAVELS.items():
+        tests = f"def check(candidate):\n    {line}\n    assert False\n"
+        assert grade_function(program, tests, "f", LIMITS).verdict == "wrong", name
+
+
+def test_in_one_process_is_marked_and_leaving_early_does_not_pass() -> None:
+    result = grade_function(RIGHT, CHECK, "double", LIMITS, inproc=True)
+    assert (result.verdict, result.layers[-1]) == ("passed", "inproc")
+    assert "inproc" not in grade_function(RIGHT, CHECK, "double", LIMITS).layers
+    for program in (ENDS["exits before"][0], ENDS["exits in a call"][0], ENDS["leaves in a call"][0]):
+        assert grade_function(program, CHECK, "double", LIMITS, inproc=True).verdict in ("wrong", "error")
+    assert grade_function(ENDS["wrong"][0], CHECK, "double", LIMITS, inproc=True).verdict == "wrong"
+
+
+def test_output_is_the_programs_and_the_tests_stay_unseen() -> None:
+    secret = "def check(candidate):\n    print('secret')\n    assert candidate(2) == 4\n"
+    result = grade_function("def double(x):\n    print('called with', x)\n    return 2 * x", secret, "double", LIMITS)
+    assert (result.verdict, result.stdout) == ("passed", "called with 2\n")
+
+
+def test_many_come_back_in_order() -> None:
+    jobs = [FunctionJob(f"def double(x): return {2 + i % 2} * x", CHECK, "double") for i in range(8)]
+    verdicts = [result.verdict for result in grade_functions(jobs, LIMITS, workers=2)]
+    assert verdicts == ["passed", "wrong"] * 4
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        (RIGHT, "def check(", "double"),
+        (RIGHT, CHECK, "double()"),
+        (RIGHT, CHECK, "double", LIMITS, "import ("),
+        (b"", CHECK, "double"),
+    ],
+)
+def test_mistakes_of_the_caller_are_told(job: tuple) -> None:
+    with pytest.raises(SandboxError):
+        grade_function(*job)
+
+
+def test_without_namespaces() -> None:
+    isolation = Isolation("light", allow_weaker=True)
+    assert grade_function(RIGHT, CHECK, "double", LIMITS, isolation=isolation).verdict == "passed"
+    assert grade_function(ENDS["wrong"][0], CHECK, "double", LIMITS, isolation=isolation).verdict == "wrong"
