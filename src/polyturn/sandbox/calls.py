@@ -35,6 +35,10 @@ class RemoteError:
     remote_text = ""
 
 
+class RemoteRuntimeError(RemoteError, RuntimeError):
+    """A function of the other side raised what only an iterator may."""
+
+
 class NoFunctionError(RemoteError, NameError):
     """The other side's program has no such function."""
 
@@ -89,7 +93,11 @@ class Peer:
                     _change(arguments[position], new)
                 return value
             else:
-                raise self._exception(*rest)
+                error = self._exception(*rest)
+                if isinstance(error, StopIteration) and method != "next":
+                    # It would end a loop of the caller as if all were done: as in a generator (PEP 479), it may not.
+                    raise RemoteRuntimeError(f"a function raised StopIteration: {error.value!r}")
+                raise error
 
     def globals(self, names: list[str]) -> dict[str, Any]:
         """Those of the other side's globals that exist: plain values as they are now, functions to be called."""

@@ -38,6 +38,7 @@ _FRAMES = 64  # innermost frames kept of a traceback
 _TEXT = 20_000  # characters kept of a message or traceback
 _Module = type(sys)
 _write, _exit, _getpid, _waitpid, _sleep = os.write, os._exit, os.getpid, os.waitpid, time.sleep
+_clock = time.perf_counter
 
 
 def prepare() -> None:
@@ -147,7 +148,7 @@ def _run_captured(source: str, output_bytes: int, home: str) -> None:
     """
     handlers = atexit._ncallbacks()
     keep_stdin, keep_stdout, keep_stderr = sys.stdin, sys.stdout, sys.stderr
-    begin = guard.cpu_seconds(), time.perf_counter()
+    begin = guard.cpu_seconds(), _clock()
 
     def too_much() -> None:
         outcome = Outcome("output-limit", *begin)
@@ -206,7 +207,7 @@ def _run(
 
     before, after: get its globals, at the beginning, and when its last statement has been reached.
     """
-    outcome = Outcome("passed", guard.cpu_seconds(), time.perf_counter())
+    outcome = Outcome("passed", guard.cpu_seconds(), _clock())
     pid = _getpid()
     main_module = _Module("__main__")
     own_builtins = _Module("builtins")
@@ -342,7 +343,7 @@ def _frame(outcome: Outcome, recorder: Recorder, stdout: bytes, stderr: bytes) -
         "stdout": stdout.decode("utf-8", "replace"),
         "stderr": stderr.decode("utf-8", "replace"),
         "cpu": guard.cpu_seconds() - outcome.cpu,
-        "wall": time.perf_counter() - outcome.wall,
+        "wall": _clock() - outcome.wall,
         "memory": guard.peak_memory_mb(),
     }
     error = "null" if outcome.error is None else "{" + _members(outcome.error) + "}"

@@ -91,6 +91,7 @@ class Plan:
         self._readable = ["/"]
         self._ruleset = -1
         self._statm = -1
+        self._proc = -1
 
     # ---- once
 
@@ -101,6 +102,7 @@ class Plan:
             self._prepare_anywhere()
             return
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if self.full:
             self._prepare_full()
         else:
@@ -115,14 +117,13 @@ class Plan:
         if user is not None:
             os.setgroups([])
         kernel.drop_bounding_set()
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # a handler of core dumps outside ignores the limit on their size
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self.layers.append("no-new-privs")
         program = seccomp.build(allow_processes=True)
         self._steps = [
             ("tmpfs", lambda job: os.chdir("/tmp")),
             *([("user", lambda job: _become(jail.USER))] if user is not None else []),
-            ("no-capabilities", lambda job: kernel.drop_capabilities()),
+            ("no-capabilities", _drop_capabilities),
             ("landlock", lambda job: landlock.restrict(self._ruleset)),
             ("rlimits", self._limit),
             ("seccomp", lambda job: seccomp.install(program)),
@@ -140,7 +141,7 @@ class Plan:
         self._steps = [
             ("tempdir", lambda job: os.chdir(self._home)),
             *([("user", lambda job: self._become_other(user))] if user is not None else []),
-            ("no-capabilities", lambda job: kernel.drop_capabilities()),
+            ("no-capabilities", _drop_capabilities),
             ("parent-death-signal", lambda job: tie_to_keeper()),
             ("landlock", lambda job: landlock.restrict(self._ruleset)),
             ("rlimits", self._limit),
@@ -222,12 +223,23 @@ class Plan:
     def confine(self, job: Job) -> str:
         """Engage all steps in this process, a fresh fork. Returns why that failed, or nothing."""
         os.setsid()
+        if self.settings["in_cgroup"]:
+            self._offer_to_be_killed()
         for name, step in self._steps:
             try:
                 step(job)
             except OSError as error:
                 return f"{name}: {error}"
         return ""
+
+    def _offer_to_be_killed(self) -> None:
+        """Should the cgroup run out of memory, it is the program that must go, and not the zygote.
+
+        The kernel would choose the largest process, and a program can be many small ones.
+        """
+        fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=self._proc)
+        os.write(fd, b"1000")
+        os.close(fd)
 
     def clean_up(self) -> None:
         """Leave nothing of a program behind, where the end of its namespaces does not see to that."""
@@ -246,6 +258,11 @@ class Plan:
         for path in (os.__file__, *self.settings["packages"].values()):
             if not os.access(path, os.R_OK):
                 raise OSError(EACCES, "only root can read the interpreter and its packages", path)
+
+
+def _drop_capabilities(job: Job) -> None:
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # a handler of core dumps outside ignores the limit on their size
 
 
 def _become(user: int) -> None:

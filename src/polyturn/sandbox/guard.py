@@ -8,6 +8,7 @@ import sys
 import time
 
 OPEN_FILES = 256
+_getrusage = resource.getrusage  # a program may replace the one in the module
 RESERVE_BYTES = 64 << 20  # address space kept back for reporting a program that used up all of its own
 
 
@@ -63,7 +64,7 @@ def start_timers(cpu_s: float, wall_s: float) -> None:
 
 def cpu_seconds() -> float:
     """CPU time of this process. Not time.process_time, which moves in steps of 4 ms once a limit is set."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    usage = _getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
@@ -90,7 +91,7 @@ def release_reserve() -> None:
 
 def peak_memory_mb() -> float:
     """Peak resident memory of this process so far, MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = _getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 

@@ -65,7 +65,7 @@ class Pool:
         self._memory_mb = memory_mb
         self._most = workers
         self._workers: list[Worker] = []
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # the one that takes no descriptor, of which there may be none left
 
     def close(self) -> None:
         """End all workers, and with them what still runs."""

@@ -122,20 +122,26 @@ class Worker:
             raise SandboxError("sys.executable is empty: start Python itself, not a program that embeds it")
         self.sent: list[_Sent] = []
         self.deadline = 0.0  # monotonic, for the task that runs now
-        self._scratch = tempfile.mkdtemp(prefix="sandbox-")
-        self._log = memory_file("log")
-        self._nothing = os.open(os.devnull, os.O_RDWR)
-        self._socket, theirs = socket.socketpair()
         settings = {
             "level": level,
             "packages": package_paths(isolation.packages),
             "preload": importable(isolation.packages),
-            "scratch": self._scratch,
             "user": _spare_user(),
             "memory_mb": memory_mb,
             "tasks": TASKS,
         }
-        file = memory_file("settings", marshal.dumps(settings))
+        with ExitStack() as undo:
+            self._nothing = os.open(os.devnull, os.O_RDWR)
+            undo.callback(os.close, self._nothing)
+            self._log = memory_file("log")
+            undo.callback(os.close, self._log)
+            self._socket, theirs = socket.socketpair()
+            undo.callback(self._socket.close)
+            undo.callback(theirs.close)
+            self._scratch = tempfile.mkdtemp(prefix="sandbox-")
+            undo.callback(os.rmdir, self._scratch)
+            file = memory_file("settings", marshal.dumps(settings | {"scratch": self._scratch}))
+            undo.pop_all()
         self._keeper: subprocess.Popen[bytes] | None = None
         try:
             numbers = (theirs.fileno(), file)
