@@ -20,6 +20,9 @@ scalars = (
     | st.floats()
     | st.text()
     | st.text(alphabet='\ud800\udfff\0"\\')
+    | st.binary()
+    | st.complex_numbers()
+    | st.builds(range, st.integers(), st.integers(), st.integers(1))
 )
 hashables = st.recursive(
     scalars, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=6
@@ -56,7 +59,7 @@ def exact(value: object) -> object:
         return (type(value), frozenset(exact(item) for item in value))
     if isinstance(value, dict):
         return (dict, tuple((exact(key), exact(item)) for key, item in value.items()))
-    return (type(value), repr(value) if isinstance(value, float) else value)
+    return (type(value), repr(value) if isinstance(value, float | complex) else value)
 
 
 @few
