@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from polyturn.sandbox import Limits, SandboxError, exec_file
+from polyturn.sandbox import Isolation, Limits, SandboxError, exec_file
+from polyturn.sandbox.worker import Task, Worker
 
 
 def write_programs(path: Path, programs: list[dict[str, object]]) -> None:
@@ -21,9 +23,18 @@ def read_results(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def logged(path: Path, name: object) -> str:
-    """A program that notes in a file that it ran."""
-    return f"with open({str(path)!r}, 'a') as file: file.write('{name} ')\nprint({name!r})"
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The programs that were handed to workers from now on, in their order."""
+    sources: list[str] = []
+    send = Worker.send
+
+    def noting(self: Worker, task: Task) -> None:
+        sources.extend(task.requests[0]["programs"])
+        send(self, task)
+
+    monkeypatch.setattr(Worker, "send", noting)
+    return sources
 
 
 def test_results_stand_in_the_order_of_the_programs(tmp_path: Path) -> None:
@@ -40,7 +51,9 @@ def test_results_stand_in_the_order_of_the_programs(tmp_path: Path) -> None:
         ],
     )
     seen: list[tuple[int, int]] = []
-    summary = exec_file(programs, out, Limits(cpu_s=0.5), 3, lambda there, total: seen.append((there, total)))
+    summary = exec_file(
+        programs, out, Limits(cpu_s=0.5), 3, on_progress=lambda there, total: seen.append((there, total))
+    )
     results = read_results(out)
     assert [result["id"] for result in results] == ["slow", 2, "none", "wrong", "any", "loop"]
     assert [r["verdict"] for r in results] == ["passed", "passed", "passed", "wrong", "passed", "timeout"]
@@ -76,44 +89,75 @@ def test_lines_that_cannot_be_read_are_reported_and_the_rest_runs(tmp_path: Path
         assert lines[number - 1][1] in sentence
 
 
-def test_a_second_run_runs_only_what_is_missing(tmp_path: Path) -> None:
-    programs, out, log = tmp_path / "programs.jsonl", tmp_path / "results.jsonl", tmp_path / "log"
-    jobs: list[dict[str, object]] = [{"id": name, "program": logged(log, name)} for name in "abcd"]
+def test_a_second_run_runs_only_what_is_missing(tmp_path: Path, ran: list[str]) -> None:
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "results.jsonl"
+    jobs: list[dict[str, object]] = [{"id": name, "program": f"print({name!r})"} for name in "abcd"]
     write_programs(programs, jobs[:2])
     exec_file(programs, out)
+    assert ran == ["print('a')", "print('b')"]
     first = out.read_bytes()
     with out.open("ab") as file:
         file.write(b'{"id": "c", "dig')  # cut short by kill -9
     write_programs(programs, jobs)
     assert exec_file(programs, out).kept == 2
     assert out.read_bytes().startswith(first)
-    assert log.read_text() == "a b c d "
+    assert ran[2:] == ["print('c')", "print('d')"]
     assert exec_file(programs, out).kept == 4
-    assert log.read_text() == "a b c d "
-    assert [result["id"] for result in read_results(out)] == list("abcd")
+    assert len(ran) == 4
+    assert [result["stdout"] for result in read_results(out)] == ["a\n", "b\n", "c\n", "d\n"]
 
 
-def test_programs_inserted_later_take_their_place(tmp_path: Path) -> None:
-    programs, out, log = tmp_path / "programs.jsonl", tmp_path / "results.jsonl", tmp_path / "log"
-    jobs: list[dict[str, object]] = [{"id": name, "program": logged(log, name)} for name in "abcd"]
+def test_programs_inserted_later_take_their_place(tmp_path: Path, ran: list[str]) -> None:
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "results.jsonl"
+    jobs: list[dict[str, object]] = [{"id": name, "program": f"print({name!r})"} for name in "abcd"]
     write_programs(programs, [jobs[1], jobs[3]])
     exec_file(programs, out)
     write_programs(programs, jobs)
     exec_file(programs, out)
     assert [result["id"] for result in read_results(out)] == list("abcd")
-    assert log.read_text() == "b d a c "
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "programs.jsonl", "results.jsonl"]
+    assert ran == [f"print({name!r})" for name in "bdac"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["programs.jsonl", "results.jsonl"]
 
 
-def test_failures_of_the_sandbox_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_of_the_sandbox_are_run_again(tmp_path: Path) -> None:
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "results.jsonl"
+    write_programs(programs, [{"id": i, "program": f"print({i})"} for i in range(9)])
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def take_room(there: int, total: int) -> None:
+        """After the first result, this process can open no more descriptors for programs."""
+        if there == 1:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+
+    try:
+        summary = exec_file(programs, out, on_progress=take_room)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    passed = summary.verdicts["passed"]
+    assert 1 <= passed < 9
+    assert summary.verdicts == {"passed": passed, "internal-error": 9 - passed}
+    kept = [line for line in out.read_bytes().splitlines() if b'"internal-error"' not in line]
+    summary = exec_file(programs, out)
+    assert (summary.verdicts, summary.kept) == ({"passed": 9}, passed)
+    assert [result["id"] for result in read_results(out)] == list(range(9))
+    assert set(kept) <= set(out.read_bytes().splitlines())
+
+
+def test_a_sandbox_that_cannot_start_costs_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs, out = tmp_path / "programs.jsonl", tmp_path / "results.jsonl"
     write_programs(programs, [{"id": i, "program": f"print({i})"} for i in range(3)])
+    exec_file(programs, out)
+    done = out.read_bytes()
+    write_programs(programs, [{"id": i, "program": f"print({i})"} for i in range(4)])
     with monkeypatch.context() as broken:
         broken.setattr(sys, "executable", "/nowhere/python")
-        assert exec_file(programs, out).verdicts == {"internal-error": 3}
-    summary = exec_file(programs, out)
-    assert (summary.verdicts, summary.kept) == ({"passed": 3}, 0)
-    assert [result["id"] for result in read_results(out)] == [0, 1, 2]
+        with pytest.raises(SandboxError, match="/nowhere/python"):
+            exec_file(programs, out)
+    assert out.read_bytes() == done
+    assert exec_file(programs, out).kept == 3
+    with pytest.raises(SandboxError, match="pip install no-such-package"):
+        exec_file(programs, tmp_path / "new", isolation=Isolation(packages=("no-such-package",)))
+    assert (tmp_path / "new").read_bytes() == b""
 
 
 def test_results_of_other_programs_are_never_overwritten(tmp_path: Path) -> None:
@@ -189,27 +233,26 @@ def test_nothing_is_written_for_a_mistake_of_the_caller(tmp_path: Path) -> None:
 @pytest.mark.parametrize("there", [b"", b'{"id": 0, "digest": "'], ids=["from the start", "after tidying"])
 def test_two_processes_never_write_the_same_results(there: bytes, tmp_path: Path) -> None:
     programs, out = tmp_path / "programs.jsonl", tmp_path / "results.jsonl"
-    go = tmp_path / "go"
-    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint(1)"
-    write_programs(programs, [{"id": i, "program": wait} for i in range(2)])
+    write_programs(programs, [{"id": i, "program": "print(1)"} for i in range(3)])
     out.write_bytes(there)
     code = f"from polyturn.sandbox import exec_file; exec_file({str(programs)!r}, {str(out)!r})"
-    started: list[int] = []
+    words = f"another process writes its results to {out}: wait until it ends, or name another file"
+    refused: list[int] = []
 
     def second(done: int, total: int) -> None:
-        """When the first run has the results open: another one, in a process of its own."""
-        if started:
-            return
-        started.append(1)
-        with in_a_process(code, tmp_path) as process:
-            _, stderr = process.communicate(timeout=60)
-        go.touch()
-        words = f"another process writes its results to {out}: wait until it ends, or name another file"
-        assert words in stderr.decode()
+        """When the first run has the results open, and in its middle: another one, in a process of its own."""
+        if done in (0, 2):
+            before = out.read_bytes()
+            with in_a_process(code, tmp_path) as process:
+                _, stderr = process.communicate(timeout=60)
+            assert words in stderr.decode()
+            assert out.read_bytes() == before
+            refused.append(done)
 
-    assert exec_file(programs, out, on_progress=second).verdicts == {"passed": 2}
-    assert [result["id"] for result in read_results(out)] == [0, 1]
-    assert exec_file(programs, out).kept == 2  # the lock ended with its run
+    assert exec_file(programs, out, on_progress=second).verdicts == {"passed": 3}
+    assert refused == [0, 2]
+    assert [result["id"] for result in read_results(out)] == [0, 1, 2]
+    assert exec_file(programs, out).kept == 3  # the lock ended with its run
 
 
 def in_a_process(code: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -217,20 +260,31 @@ def in_a_process(code: str, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
 
 
+# A caller that notes in a file what it hands to its workers, as the fixture `ran` does here.
+NOTING = """
+from polyturn.sandbox import exec_file
+from polyturn.sandbox.worker import Worker
+send = Worker.send
+def noting(self, task):
+    with open({log!r}, "a") as file: file.write(task.requests[0]["programs"][0].split("\\n")[0] + "\\n")
+    send(self, task)
+Worker.send = noting
+exec_file({programs!r}, {out!r})
+"""
+
+
 @pytest.mark.parametrize("end_by", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_run_leaves_whole_lines_and_the_next_goes_on(end_by: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_whole_lines_and_the_next_goes_on(
+    end_by: signal.Signals, tmp_path: Path, ran: list[str]
+) -> None:
     programs, out, log = tmp_path / "programs.jsonl", tmp_path / "results.jsonl", tmp_path / "log"
     padding = "#" + "x" * 20_000  # lines of several pages, where a write could be cut
-    write_programs(
-        programs,
-        [{"id": i, "program": f"{logged(log, i)}\nprint('y' * 20000)\n{padding}"} for i in range(40)],
-    )
-    with in_a_process(
-        f"from polyturn.sandbox import exec_file; exec_file({str(programs)!r}, {str(out)!r})", tmp_path
-    ) as process:
-        end = time.monotonic() + 30
+    sources = [f"# {i}\nprint('y' * 20000)\n{padding}" for i in range(40)]
+    write_programs(programs, [{"id": i, "program": source} for i, source in enumerate(sources)])
+    with in_a_process(NOTING.format(log=str(log), programs=str(programs), out=str(out)), tmp_path) as process:
+        end = time.monotonic() + 60
         while (not out.exists() or out.read_bytes().count(b"\n") < 5) and time.monotonic() < end:
-            time.sleep(0.005)
+            time.sleep(0.001)
         process.send_signal(end_by)
         process.communicate()
     there = out.read_bytes()
@@ -240,8 +294,10 @@ def test_an_interrupted_run_leaves_whole_lines_and_the_next_goes_on(end_by: sign
     assert exec_file(programs, out).kept == kept
     assert out.read_bytes().startswith(there)
     assert [result["id"] for result in read_results(out)] == list(range(40))
-    ran = [int(i) for i in log.read_text().split()]
-    assert len(ran) <= 40 + 2  # only what was under way ran twice
+    assert ran == sources[kept:]
+    began = log.read_text().splitlines()
+    assert began == [f"# {i}" for i in range(len(began))]
+    assert len(began) <= kept + 3  # one to be written, one running and one waiting
 
 
 def test_a_full_disk_leaves_whole_lines_and_says_so(tmp_path: Path) -> None:
