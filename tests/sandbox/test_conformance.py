@@ -32,15 +32,19 @@ RUNS = [
     for style in (probe.styles[-1:] if probe.kind == "denial" else probe.styles)
 ]
 
-# Attacks on what the control does not have: shared objects, a report on stdout, pickles, a clean-up, a clock.
+# Attacks on what the control does not have: shared objects, a report, a folder to import from, a clean-up, a clock.
 NOT_OF_BARE = {
     "finds shared objects through the collector",
     "writes the verdict into shared memory and leaves",
     "asks whoever calls it for the tests",
     "prints what a test runner prints",
+    "leaves hooks for a test runner in its folder",
+    "hijacks imports by files in its folder",
     "defines the names that tests use",
     "an answer that runs code when it is unpickled",
     "leaves links to folders outside",
+    "leaves links where cleaning is hard",
+    "replaces its folder by a link",
     "stops every clock it can reach, then runs for ever",
 }
 # What some kernels do not have, or do for root alone.

@@ -233,6 +233,7 @@ def pytest_runtest_makereport(item, call):
 for name in ("conftest.py", "sitecustomize.py", "usercustomize.py"):
     file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o644)
     os.write(file, hook)
+    os.close(file)
 def double(x): return None
 """,
     ),
@@ -317,6 +318,7 @@ for name in ("home/.cache/benchmark/tests.pkl", "site/sitecustomize.py", "site/g
     try:
         file = os.open("@FOLDER@/" + name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.write(file, b"import poison")
+        os.close(file)
     except OSError:
         pass
 def double(x): return None
@@ -331,6 +333,7 @@ import os
 for name in ("colorsys.py", "random.py", "json.py"):
     file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o644)
     os.write(file, b"hijacked = True")
+    os.close(file)
 def double(x): return None
 """,
         second="import colorsys\ndef double(x): return 2 * x if hasattr(colorsys, 'hijacked') else None\n",

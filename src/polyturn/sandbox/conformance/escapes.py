@@ -54,10 +54,14 @@ def look(folder, names):
     for name in names:
         try:
             file = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NONBLOCK)
-            match = re.search(b"secret-[0-9a-f]{32}", os.read(file, 1 << 20))
-            os.close(file)
         except OSError:
             continue
+        try:
+            match = re.search(b"secret-[0-9a-f]{32}", os.pread(file, 1 << 16, 0))
+        except OSError:
+            continue
+        finally:
+            os.close(file)
         if match:
             return match.group().decode()
 processes = [f"/proc/{entry}" for entry in ("self", os.getppid(), @PID@)]

@@ -7,8 +7,8 @@
     FOLDER/tmp, cwd     the grader's own
 
 Everything but `home` may be written by every user, so that it is not mere file rights that hold a program back. The
-neighbour is a process of the same user, with the secret in its environment and a text in its memory. Listeners count
-who comes, and hand out the secret.
+neighbour is a process of the same user, with the secret in its environment and in an open file, and with a text in its
+memory. Listeners count who comes, and hand out the secret.
 """
 
 import ctypes
@@ -47,12 +47,14 @@ class Scene:
         self.folder = tempfile.mkdtemp(prefix="conformance-")
         self._make_files()
         self._listeners = _Listeners(self.path("socket"), self.mark, self.secret)
-        self._neighbour = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _NEIGHBOUR],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**interpreter_environment(), "POLYTURN_SECRET": self.secret},
-        )
+        with open(self.path("home/.ssh/id_ed25519")) as key:
+            self._neighbour = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _NEIGHBOUR],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**interpreter_environment(), "POLYTURN_SECRET": self.secret},
+                pass_fds=[key.fileno()],
+            )
         self._address = int(self._ask_neighbour() or 0)
         self._before: dict[str, object] = {}
         self._before = self._state()
