@@ -12,8 +12,8 @@ starts, on all sides. Each side is a process of its own; they take turns, and fi
 
 A latency is of one program, from its start to its end, without the time it waited for a worker. CPU times are per
 program: of the process that hands out the programs, and of all that descends from it. What is left when the workers
-have been closed is counted: orphans (processes, whatever they did to get away), files, descriptors, cgroups. A wrong
-verdict ends the benchmark. --soak runs that many mixed programs in one go, with lower limits, and looks at the
+have been closed is counted: orphans (all processes, whatever they did to get away), files, descriptors, cgroups. A
+wrong verdict ends the benchmark. --soak runs that many mixed programs in one go, with lower limits, and looks at the
 supervisor's memory and descriptors on the way.
 
 Needs Linux. The peers are installed into .venv-graders of this checkout, or run in --peer-python, which has them. The

@@ -68,7 +68,7 @@ if posix.fork() == 0:
     posix.setsid()
     for fd in range(3):
         posix.close(fd)
-    time.sleep(15)
+    time.sleep(18)
     posix._exit(0)
 """,
         "import socket\nsocket.socket(socket.AF_UNIX).connect('\\0next-@MARK@')\nreached = True",

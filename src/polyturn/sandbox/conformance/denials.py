@@ -44,7 +44,7 @@ child = posix.fork()
 if child == 0:
     posix.setsid()
     if posix.fork() == 0:
-        time.sleep(15)
+        time.sleep(18)
     posix._exit(0)
 posix.waitpid(child, 0)
 """
@@ -135,7 +135,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
     _denial(
         34,
         "starts 50 processes and answers",
-        "import posix, time\nfor _ in range(50):\n    if posix.fork() == 0: time.sleep(15), posix._exit(0)" + _RIGHT,
+        "import posix, time\nfor _ in range(50):\n    if posix.fork() == 0: time.sleep(18), posix._exit(0)" + _RIGHT,
         _ANY,
     ),
     _denial(
@@ -143,7 +143,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
         "starts processes that start others and end",
         """
 import posix, time
-end = time.monotonic() + 15
+end = time.monotonic() + 18
 if posix.fork() == 0:
     while time.monotonic() < end:
         if posix.fork():
@@ -164,7 +164,7 @@ if posix.fork() == 0:
 import posix, sys
 if posix.fork() == 0:
     posix.setsid()
-    posix.execve(sys.executable, [sys.executable, "-I", "-S", "-c", "import time; time.sleep(15)"], {})
+    posix.execve(sys.executable, [sys.executable, "-I", "-S", "-c", "import time; time.sleep(18)"], {})
 """
         + _RIGHT,
         _ANY,
