@@ -237,9 +237,12 @@ def test_the_next_program_finds_an_empty_folder_with_all_its_room(leave: str) ->
 
 @pytest.mark.parametrize("leave", ["files", "closed folders", "a deep tree", "pipes"])
 def test_the_next_light_program_finds_an_empty_folder(leave: str) -> None:
+    run_program("print(1)", isolation=LIGHT)
+    before = descendants(os.getpid())
     run_program(FILL[leave], isolation=LIGHT)
     result = run_program("import os\nprint(os.getcwd() == os.environ['HOME'], os.listdir('.'))", isolation=LIGHT)
     assert result.stdout == "True []\n"
+    assert descendants(os.getpid()) == before  # in the same worker
 
 
 TEXT = "some needle " + "x" * 20
@@ -429,8 +432,8 @@ def test_a_batch_goes_on_after_its_worker_was_killed() -> None:
 def test_a_warm_worker_that_died_meanwhile_is_replaced() -> None:
     close_idle()
     run_program("print(1)")
-    everything = descendants(os.getpid())
     (keeper,) = keepers(os.getpid())
+    everything = {keeper, *descendants(keeper)}
     assert len(everything) == 2
     strike(keeper)
     eventually(lambda: not everything & set(processes()))  # the zygote is gone with it
