@@ -87,7 +87,7 @@ class Plan:
         self._mapped = 0  # bytes of address space of the zygote, and so of a child before its program
         self._steps: list[tuple[str, Callable[[Job], None]]] = []
         self._pid_namespace = -1
-        self._tmp: int | None = None
+        self._tmp: tuple[int, ...] | None = None
         self._readable = ["/"]
         self._ruleset = -1
         self._statm = -1

@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 from .layers import reason, required
 from .limits import Isolation, SandboxError
-from .worker import Ending, Task, Worker, WorkerDied
+from .worker import Ending, Task, Worker, WorkerDied, abandon_all
 
 _AHEAD = 2  # tasks sent to a worker
 _WINDOW = 32  # results per worker held back for the sake of their order
 _TRIES = 2
+_MOST_IDLE = 8
 
 
 class _Item(NamedTuple):
@@ -209,7 +210,10 @@ def shared_pool(isolation: Isolation, memory_mb: int) -> Iterator[Pool]:
         pool.close()
         raise
     with _lock:
-        _idle.setdefault(key, []).append(pool)
+        if sum(map(len, _idle.values())) < _MOST_IDLE:
+            _idle.setdefault(key, []).append(pool)
+            return
+    pool.close()
 
 
 def close_idle() -> None:
@@ -221,5 +225,11 @@ def close_idle() -> None:
         pool.close()
 
 
+def _leave_to_the_parent() -> None:
+    """In a fork of this process, the workers are not ours: not to use, nor to keep alive by a copy of their socket."""
+    _idle.clear()
+    abandon_all()
+
+
 atexit.register(close_idle)
-os.register_at_fork(after_in_child=_idle.clear)
+os.register_at_fork(after_in_child=_leave_to_the_parent)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -142,6 +143,7 @@ class Worker:
             undo.callback(os.rmdir, self._scratch)
             file = memory_file("settings", marshal.dumps(settings | {"scratch": self._scratch}))
             undo.pop_all()
+        _all.add(self)
         self._keeper: subprocess.Popen[bytes] | None = None
         try:
             numbers = (theirs.fileno(), file)
@@ -290,6 +292,16 @@ class Worker:
     def _last_words(self) -> str:
         words = os.pread(self._log, 1 << 16, 0).decode("utf-8", "replace").strip().splitlines()
         return words[-1] if words else "without a word"
+
+
+_all: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def abandon_all() -> None:
+    """Close this process's ends of the sockets of all workers: for a fork, whose parent has its own."""
+    for worker in list(_all):
+        worker._socket.close()
+    _all.clear()
 
 
 def memory_file(name: str, data: bytes = b"") -> int:
