@@ -128,7 +128,7 @@ def test_ctrl_c_is_code_130(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize(("code", "expected"), [("print(1)", 0), ("1 / 0", 1)])
+@pytest.mark.parametrize(("code", "expected"), [("print(1)", 0), ("1 / 0", 1), ("", 1)])
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_synth_fails_where_its_program_does(
     code: str, expected: int, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

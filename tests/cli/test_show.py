@@ -34,6 +34,7 @@ def test_long_lines_are_whole_and_without_filling(columns: int | None) -> None:
 
 
 def test_a_turn_cut_by_the_length_limit_says_so() -> None:
-    assert "length limit" in shown(Step("Do.", "", 0, "length", Result("passed"), ""))
+    assert "length limit" in shown(Step("Do.", "x = [1,", 0, "length", Result("error"), ""))
+    assert "wrote no code" in shown(Step("Do.", "", 0, "length", Result("passed"), ""))
     assert "length limit" in shown(Step("Do.", "x = 1", 0, "length"))
     assert "length limit" not in shown(Step("Do.", "x = 1", 0, "next intent", Result("passed")))

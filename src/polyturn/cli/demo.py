@@ -1,6 +1,9 @@
 """`polyturn demo`: three programs that the model never saw, written and run before your eyes."""
 
 import json
+import os
+import shutil
+import sys
 import time
 from importlib.resources import files
 
@@ -47,5 +50,6 @@ def demo(model: str | None = None) -> int:
         f"{ran} of {len(programs)} programs ran to their end, {turns} turns in {took:.1f} s with {writer.name}."
     )
     show.isolation(console, layers)
-    console.print("Your turn: polyturn chat", style="bold")
+    command = "polyturn" if shutil.which("polyturn") else os.path.relpath(sys.argv[0])
+    console.print(f"Your turn: {command} chat", style="bold")
     return 0 if ran == len(programs) else 1

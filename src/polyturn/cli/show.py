@@ -48,7 +48,9 @@ def isolation(console: Console, layers: Sequence[str]) -> None:
 
 def _outcome(turn: Step) -> list[tuple[str, str]]:
     shown = []
-    if turn.ended_by == "length":
+    if not turn.code:
+        shown.append(("✗ the model wrote no code for this: say it in other words, or in smaller steps", "yellow"))
+    elif turn.ended_by == "length":
         shown.append(("✗ cut off at the length limit; --max-tokens raises it", "yellow"))
     if turn.result is None:
         return shown

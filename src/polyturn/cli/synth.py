@@ -23,7 +23,7 @@ def synth(
 ) -> int:
     """Write a program from the intents in a file, one turn each, and run it.
 
-    Exit code 1 if the program did not run to its end.
+    Exit code 1 if the model left a turn unwritten, or if the program did not run to its end.
 
     Args:
         turns: A text file with one intent a line, or JSON: a list of strings, or a saved session (with its prefix).
@@ -61,4 +61,5 @@ def synth(
         print()
     result = session.steps[-1].result
     assert result is not None  # a session runs every turn
-    return 0 if result.verdict == "passed" else 1
+    written = all(step.code and step.ended_by != "length" for step in session.steps)
+    return 0 if written and result.verdict == "passed" else 1
