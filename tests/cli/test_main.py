@@ -128,7 +128,7 @@ def test_ctrl_c_is_code_130(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize(("code", "expected"), [("print(1)", 0), ("1 / 0", 1), ("", 1)])
+@pytest.mark.parametrize(("code", "expected"), [("print(1)", 0), ("1 / 0", 1)])
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_synth_fails_where_its_program_does(
     code: str, expected: int, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -137,6 +137,14 @@ def test_synth_fails_where_its_program_does(
     place = tmp_path / "p.json"
     assert main(["synth", str(tmp_path / "turns.txt"), "--out", str(place), *options]) == expected
     assert json.loads(place.read_text())["turns"][1]["code"] == code  # written all the same
+
+
+@pytest.mark.usefixtures("loaded")
+def test_synth_fails_where_a_turn_was_left_unwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "turns.txt").write_text("First: x = 1\nThen: <|endoftext|>\n")
+    assert main(["synth", str(tmp_path / "turns.txt"), "--json"]) == 1
+    turns = json.loads(capsys.readouterr().out)["turns"]
+    assert [(turn["code"], turn["verdict"]) for turn in turns] == [("x = 1", "passed"), ("", "passed")]
 
 
 @pytest.mark.usefixtures("loaded")
