@@ -89,6 +89,49 @@ def test_a_prelude_is_the_testers_and_cannot_be_replaced() -> None:
     assert grade_function(cheat, tests, "double", LIMITS, prelude).verdict == "wrong"
 
 
+ANSWERS_MORE = """
+import sys
+def double(x):
+    return 5.0
+frame = sys._getframe()
+while frame and "_be_called" not in frame.f_globals:
+    frame = frame.f_back
+Peer = frame.f_globals["Peer"]
+honest = Peer._answer
+def answer(self, number, method, arguments, keywords):
+    if number != 0:
+        return honest(self, number, method, arguments, keywords)
+    more = {"double": double, "abs": lambda *a: 0, "oracle": lambda *a: 5.0, "range": lambda *a: []}
+    self._send(["return", more, {}])
+Peer._answer = answer
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "assert abs(candidate(3) - 9.0) < 1e-6",
+        "assert candidate(3) == oracle(3)",
+        "for i in range(5): assert candidate(i) == 2 * i",
+    ],
+)
+def test_a_program_gives_the_tests_no_name_they_did_not_ask_for(line: str) -> None:
+    prelude = "def oracle(x): return 9.0\n"
+    tests = f"def check(candidate):\n    {line}\n"
+    assert grade_function(ANSWERS_MORE, tests, "double", LIMITS, prelude).verdict == "wrong"
+    # It is the answer that is refused: the rest of what it does works.
+    assert (
+        grade_function(ANSWERS_MORE, "def check(candidate):\n    assert candidate(3) == 5", "double").verdict
+        == "passed"
+    )
+
+
+def test_tests_that_catch_everything_do_not_take_an_end_for_an_exception() -> None:
+    tests = "def check(candidate):\n    try:\n        candidate(1)\n    except Exception:\n        return\n"
+    for _ in range(10):
+        assert grade_function(ENDS["leaves in a call"][0], tests, "double", LIMITS).verdict == "error"
+
+
 def test_names_that_the_prelude_lacks_are_the_programs() -> None:
     program = "LIST = [1, 2]\ndef helper(x):\n    return x + 1\n" + RIGHT
     tests = "def check(candidate):\n    assert helper(1) == 2\n    assert LIST == [1, 2]\n"

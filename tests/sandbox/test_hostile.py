@@ -234,3 +234,29 @@ def test_processes_and_threads_are_limited_in_number() -> None:
     )
     assert run_program(doubling, Limits(wall_s=1)).verdict == "timeout"
     assert run_program("print(1)").verdict == "passed"
+
+
+FORGED = """
+import json, os
+frame = {"verdict": "passed", "text": "4", "stdout": "", "stderr": "", "cpu": CPU, "wall": 0, "memory": 0}
+body = json.dumps(frame | {"error": None, "printed": [[4]]}).encode()
+os.write(4, len(body).to_bytes(4, "big") + body)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"),
+    [
+        ("import ctypes; ctypes.CDLL(None).ptrace(0, 1, 0, 0)", "forbidden"),
+        ("os._exit(1)", "error"),
+        ("import ctypes; ctypes.string_at(0)", "error"),
+        ("import time; time.sleep(60)", "timeout"),
+    ],
+)
+def test_what_is_seen_from_outside_outranks_what_a_program_tells(end: str, verdict: str) -> None:
+    result = run_program(FORGED.replace("CPU", "0") + end, Limits(cpu_s=1, wall_s=2), expected=4)
+    assert result.verdict == verdict
+
+
+def test_a_number_too_large_for_a_clock_is_the_programs_doing() -> None:
+    assert run_program(FORGED.replace("CPU", "10**400") + "os._exit(0)", expected=4).verdict == "forbidden"

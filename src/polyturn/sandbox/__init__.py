@@ -4,32 +4,15 @@
     result = run_program("print(6 * 7)", Limits(cpu_s=2), expected=42)
     result.verdict, result.printed          # 'passed', ((42,),)
 
-Each program runs in a fresh Python process started by exec, with a clean environment, its own session and
-temporary folder, and limits on CPU time, memory, output and file size. The parent holds the expected values
-and compares; what comes back from the child is length-prefixed, size-capped JSON of plain built-in values,
-and nothing is ever unpickled or executed in the parent. `Result.layers` names what was really in force.
+Each program runs in a process of its own, forked from a warm interpreter and confined by namespaces, seccomp, Landlock
+and limits before its first line. The parent holds the expected values and compares; what comes back is size-capped
+JSON of plain built-in values, and nothing is ever unpickled or executed in the parent. `Result.layers` names what was
+really in force; a layer that this host refuses is an error, unless weaker isolation is allowed. docs/sandbox.md says
+against whom this holds, what each layer does, and what is not covered.
 
-**This is not yet a security boundary.** It contains accidents and greed: endless loops, memory bombs, floods
-of output, crashes, forged results, processes left behind. It does not contain intent. A program runs as the
-same user as the caller, so it can
+`run_batch` shares one confined process among many programs and is only for programs that we generated ourselves.
 
-- read and write any file that user can, fill the disk with many files, and read the caller's memory or
-  environment through /proc;
-- signal or kill the caller and the user's other processes;
-- use the network;
-- start many processes until the wall clock ends it: the limit on processes does not bind for root, and exists
-  on Linux only;
-- outlive its run by starting a process with a different environment in a new session (processes that merely
-  daemonise themselves are found and killed, on Linux);
-- on macOS, use more memory than its limit: that system does not enforce one.
-
-A caller that is killed outright leaves the temporary folder of its last run behind (the child dies with it).
-
-Run programs from a model you do not trust in a container or a virtual machine. `run_batch` shares one process
-among many programs and is only for programs that we generated ourselves.
-
-The room imports nothing of the rest of the package and only the standard library. `numpy` is loaded in a
-child when the program imports it.
+The room imports nothing of the rest of the package and only the standard library.
 """
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing: every child loads this file

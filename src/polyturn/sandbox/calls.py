@@ -39,6 +39,10 @@ class RemoteRuntimeError(RemoteError, RuntimeError):
     """A function of the other side raised what only an iterator may."""
 
 
+class ProgramEnded(BaseException):
+    """The other side ended during a call."""
+
+
 class NoFunctionError(RemoteError, NameError):
     """The other side's program has no such function."""
 
@@ -77,13 +81,13 @@ class Peer:
     def call(self, number: int, method: str, arguments: tuple[object, ...], keywords: dict[str, object]) -> object:
         """Call an object of the other side. Returns what it returns, raises what it raises.
 
-        ConnectionError if the other side is gone.
+        ProgramEnded if the other side is gone.
         """
         self._send(["call", number, method, list(arguments), dict(keywords)])
         while True:
             message = self._receive()
             if message is None:
-                raise ConnectionError("the program ended during a call")
+                raise ProgramEnded("the program ended during a call")
             kind, *rest = message
             if kind == "call":
                 self._answer(*rest)
@@ -102,7 +106,8 @@ class Peer:
     def globals(self, names: list[str]) -> dict[str, Any]:
         """Those of the other side's globals that exist: plain values as they are now, functions to be called."""
         found = self.call(0, "", tuple(names), {})
-        return found if isinstance(found, dict) else {}
+        # Only what was asked for: the other side may be a program that answers with names of the tests' own.
+        return {name: found[name] for name in names if name in found} if isinstance(found, dict) else {}
 
     # ---- answering
 
@@ -151,7 +156,7 @@ class Peer:
         return message
 
     def _read(self, size: int) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < size:
             try:
                 more = os.read(self._fd, size - len(data))
@@ -160,7 +165,7 @@ class Peer:
             if not more:
                 break
             data += more
-        return data
+        return bytes(data)
 
     def _text(self, value: object) -> str:
         return dumps(value, _LIMIT, self._stand_in)

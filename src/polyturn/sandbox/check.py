@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .functions import grade_function
 from .layers import LAYERS, reason, required
 from .limits import DEFAULT_ISOLATION, Isolation, Limits, SandboxError
-from .pool import start_worker
+from .pool import close_idle, start_worker
 from .run import run_program
 from .worker import Worker, WorkerDied
 
@@ -70,6 +70,16 @@ def self_test(isolation: Isolation = DEFAULT_ISOLATION) -> list[Finding]:
     Raises SandboxError if this host does not give the isolation.
     """
     start_worker(isolation, _LIMITS.memory_mb).close()
+    close_idle()  # the workers must be started by a caller that has something to hide
+    os.environ["POLYTURN_CANARY"] = "secret"
+    try:
+        return _findings(isolation)
+    finally:
+        del os.environ["POLYTURN_CANARY"]
+        close_idle()
+
+
+def _findings(isolation: Isolation) -> list[Finding]:
     findings = [_try(name, program, expected, verdict, isolation) for name, program, expected, verdict in _VERDICTS]
     findings += [_try_functions(name, program, verdict, isolation) for name, program, verdict in _FUNCTIONS]
     with (
@@ -79,14 +89,10 @@ def self_test(isolation: Isolation = DEFAULT_ISOLATION) -> list[Finding]:
         canary = os.path.join(folder, "canary")
         with open(canary, "w") as file:
             file.write("secret")
-        os.environ["POLYTURN_CANARY"] = "secret"
-        try:
-            for name, attempt in _probes(canary, server.getsockname()[1]).items():
-                result = run_program(_PROBE.format(attempt=attempt), _LIMITS, isolation=isolation)
-                outcome = result.stdout.strip() or result.verdict
-                findings.append(Finding(name, outcome.startswith(("refused", "forbidden")), outcome))
-        finally:
-            del os.environ["POLYTURN_CANARY"]
+        for name, attempt in _probes(canary, server.getsockname()[1]).items():
+            result = run_program(_PROBE.format(attempt=attempt), _LIMITS, isolation=isolation)
+            outcome = result.stdout.strip() or result.verdict
+            findings.append(Finding(name, outcome.startswith(("refused", "forbidden")), outcome))
         with open(canary) as file:
             untouched = file.read() == "secret"
         findings.append(Finding("the canary file is as it was", untouched, "untouched" if untouched else "changed"))

@@ -223,7 +223,7 @@ class Plan:
     def confine(self, job: Job) -> str:
         """Engage all steps in this process, a fresh fork. Returns why that failed, or nothing."""
         os.setsid()
-        if self.settings["in_cgroup"]:
+        if self._proc >= 0:
             self._offer_to_be_killed()
         for name, step in self._steps:
             try:
@@ -233,7 +233,7 @@ class Plan:
         return ""
 
     def _offer_to_be_killed(self) -> None:
-        """Should the cgroup run out of memory, it is the program that must go, and not the zygote.
+        """Should memory run out, in the cgroup or on the host, it is the program that must go, and not the zygote.
 
         The kernel would choose the largest process, and a program can be many small ones.
         """
@@ -295,5 +295,7 @@ def remove_tree(folder: str) -> None:
         shutil.rmtree(folder)
     except (OSError, RecursionError):
         if os.path.lexists(folder):
-            for command in ("chmod -R u+rwx", "rm -rf"):
-                os.system(f"{command} -- '{folder}' 2>/dev/null")
+            import subprocess
+
+            for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+                subprocess.run([*command, "--", folder], check=False, stderr=subprocess.DEVNULL)

@@ -134,6 +134,7 @@ def _digest(job: Job, limits: Limits, isolation: Isolation) -> str:
         job.stdin,
         *([] if job.expected is UNSET else [job.expected]),
         astuple(limits),
+        isolation.level,
         isolation.packages,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -228,6 +229,8 @@ def _rewrite(fd: int, out: Path, order: list[Id]) -> None:
                         places[fields["id"]] = (start, len(line))
                 start += len(line)
             for identity in order:
+                if identity not in places:  # it failed in the sandbox, and will be run again
+                    continue
                 start, size = places[identity]
                 old.seek(start)
                 file.write(old.read(size))

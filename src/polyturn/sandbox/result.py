@@ -5,7 +5,6 @@ the parent believes that as far as it agrees with what was seen from outside: th
 """
 
 import json
-import math
 import signal
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
@@ -141,6 +140,8 @@ def of_one(ending: Ending, limits: Limits, dismissed_is_well: bool = False) -> R
     failed = without_outcome(ending, limits, flaw)
     if not outcomes or ending.trouble or ending.flooded or flaw:
         return failed
+    if not (dismissed_is_well and ending.dismissed) and (ending.status or ending.overspent or ending.overdue):
+        return failed  # whatever it told: an honest child exits with 0 once it has told
     seen = replace(
         outcomes[0],
         stdout=failed.stdout,
@@ -175,7 +176,7 @@ def read_frames(ending: Ending, most: int) -> tuple[list[Result], str]:
             if not isinstance(frame, dict):
                 raise ValueError("it is not an object")
             outcomes.append(read_outcome(frame))
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, ArithmeticError, TypeError) as error:
             return outcomes, f"a result that cannot be read: {error}"[:200]
     return outcomes, ""
 
@@ -263,6 +264,6 @@ def _text(tree: dict[str, Any], name: str) -> str:
 
 def _number(tree: dict[str, Any], name: str) -> float:
     number = tree.get(name)
-    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < math.inf:
-        raise ValueError(f"{name} is not a positive number")
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < 1e15:
+        raise ValueError(f"{name} is not a positive number, or a huge one")
     return float(number)

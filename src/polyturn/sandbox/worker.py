@@ -284,10 +284,10 @@ class Worker:
         for sent in self.sent:
             sent.close()
         self.sent.clear()
-        if os.path.lexists(self._scratch):
-            remove_tree(self._scratch)
         os.close(self._log)
         os.close(self._nothing)
+        if os.path.lexists(self._scratch):  # which takes descriptors, where there may have been none left
+            remove_tree(self._scratch)
 
     def _last_words(self) -> str:
         words = os.pread(self._log, 1 << 16, 0).decode("utf-8", "replace").strip().splitlines()

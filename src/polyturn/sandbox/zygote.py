@@ -82,13 +82,14 @@ def start(control: int, settings: Settings, ask: int, answer: int) -> None:
 
 
 def _import(names: tuple[str, ...]) -> None:
-    """Import modules without what they do after a fork: `random` would draw another seed for each program."""
+    """Import modules, `random` without what it does after a fork: it would draw another seed for each program."""
     register, os.register_at_fork = os.register_at_fork, lambda **hooks: None
     try:
-        for name in names:
-            __import__(name)
+        __import__("random")
     finally:
         os.register_at_fork = register
+    for name in names:
+        __import__(name)
 
 
 def _tell(connection: socket.socket, report: dict[str, object]) -> None:
