@@ -1,7 +1,8 @@
 """Grades a program by tests that call its functions, as HumanEval does, without showing it the tests.
 
 The program runs in one child, the tests in another, and calls travel between them as plain values (`calls.py`). The
-program cannot read the tests, patch what they use, or return an object that equals everything.
+program is not given the text of the tests; it cannot patch what they use, nor return an object that equals everything.
+It is told the names that they use and do not define, and a helper that the prelude does not define is the program's own.
 """
 
 import secrets

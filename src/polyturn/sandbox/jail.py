@@ -2,10 +2,10 @@
 
 A worker's zygote lives in namespaces of its own: user, mount, ipc, uts, net and pid. Its root is a small read-only
 tmpfs with read-only binds of the interpreter's library, the system's shared libraries and the packages that programs
-may import, and nothing else: no /proc, /sys, /home, /root, no other package (a benchmark's data may be installed beside
-numpy), no program to execute.
+may import, and nothing else: no /proc, /sys, /home, /root, no other package of the caller's (a benchmark's data may be
+installed beside numpy). What could be executed in the library folders, Landlock and seccomp keep from it.
 
-    /usr/lib ...     as on the host, read-only, without site-packages and dist-packages
+    /usr/lib ...     as on the host, read-only, without site-packages and dist-packages up to two levels deep
     /packages        the packages programs may import
     /dev             null, zero, full, random, urandom; shm, where semaphores are files: /tmp
     /etc             passwd with one user, ld.so.cache

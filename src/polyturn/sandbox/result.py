@@ -52,7 +52,7 @@ class Result:
         for anything else. Empty unless the program came to an end that it could report.
     last_text: the text of the last call of `print` that had arguments, without its end.
     error: None for `passed` and `wrong`.
-    cpu_s, wall_s: seconds; cpu_s with all processes it started.
+    cpu_s, wall_s: seconds; cpu_s with the processes that it started and waited for.
     memory_mb: peak resident memory, MiB, with the interpreter's.
     layers: the isolation really engaged.
     """
