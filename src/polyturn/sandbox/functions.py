@@ -2,7 +2,7 @@
 
 The program runs in one child, the tests in another, and calls travel between them as plain values (`calls.py`). The
 program is not given the text of the tests; it cannot patch what they use, nor return an object that equals everything.
-It is told the names that they use and do not define, and a helper that the prelude does not define is the program's own.
+It is told the names that they use and do not define; a helper that the prelude does not define is the program's own.
 """
 
 import secrets
