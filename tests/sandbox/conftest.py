@@ -75,5 +75,6 @@ def run_as_ordinary_user(ordinary_home: Path) -> Run:
 
     tried = run("-c", _TRY)
     if tried.returncode:
-        pytest.skip(f"this host lets no ordinary user make namespaces here: {tried.stderr.strip().rpartition('\n')[2]}")
+        why = tried.stderr.strip().rpartition("\n")[2]
+        pytest.skip(f"no ordinary user can start this interpreter here and make namespaces: {why}")
     return run
