@@ -9,6 +9,10 @@ from polyturn.utils.errors import UserError
 type Complete = Callable[[str], int | None]
 """Looks at a sample's text after every token: the position to cut it at, which ends it, or None to go on."""
 
+type FinishReason = Literal["stop", "length", "eos", "context"]
+"""A stop string or `complete` matched; max_tokens was reached; the model ended the text; prompt and max_tokens are
+more than the context, so that nothing was drawn (of text requests only: a `Request` like that is an error)."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -61,6 +65,21 @@ class Request:
 
 
 @dataclass(frozen=True)
+class TextRequest:
+    """One sample to draw from a text that is given in pieces."""
+
+    pieces: tuple[str, ...]
+    """The text. Our engine encodes each piece apart, so that a history encoded for one turn stays valid for the
+    next; an endpoint gets them joined. Both read the same tokens if the tokenizer splits where pieces end, as
+    byte-level BPE does in the turn format: every piece ends in a line feed and the next begins with none."""
+    sampling: Sampling = Sampling()
+    """How tokens are drawn. A server takes a `seed` from 0 to 2**63 - 1."""
+    complete: Complete | None = None
+    """Ends the sample. Its answer for a text must not change as the text grows: our engine asks after every token
+    and stops drawing, an endpoint's answer comes whole and is cut afterwards."""
+
+
+@dataclass(frozen=True)
 class Completion:
     """One finished sample."""
 
@@ -68,8 +87,7 @@ class Completion:
     """The tokens drawn, end of text left out. They spell the stop string too, which `text` does not."""
     text: str
     """What they spell, cut where a stop rule said so. Empty for a model without tokenizer."""
-    finish_reason: Literal["stop", "length", "eos"]
-    """A stop string or `complete` matched; max_tokens was reached; the model ended the text."""
+    finish_reason: FinishReason
     logprobs: list[float]
     """For each of `ids` the natural logarithm of the model's own probability: temperature 1, no nucleus."""
     prompt_tokens_encoded: int
