@@ -86,27 +86,45 @@ class Model:
         """
         return scoring.logits(self._engine.params, self.config, _array(tokens))
 
+    def log_probabilities(self, pieces: Sequence[str]) -> list[np.ndarray]:
+        """The natural logarithm of each token's probability given all before it, for a text given in pieces.
+
+        Pieces are encoded apart, as `complete_texts` does. A text longer than the context is read in windows
+        that overlap by half, each token scored with at least half a context before it.
+
+        Returns:
+            For each piece float32 `[its tokens]`. The first token of all has nothing before it and gets no number.
+
+        Raises:
+            UserError: the text is empty, or the model has no tokenizer.
+        """
+        parts = [self.tokenizer.encode(piece) for piece in pieces]
+        ids = np.array([token for part in parts for token in part], np.int32)
+        if not len(ids):
+            raise UserError("The text is empty; give some text to score.")
+        found = [np.zeros(0, np.float32)]
+        scored, start = 1, 0
+        while scored < len(ids):
+            window = ids[start : start + self.context]
+            scores = scoring.log_probabilities(self._engine.params, self.config, window[None])[0]
+            found.append(scores[scored - start - 1 :])
+            scored = start + len(window)
+            start = scored - self.context // 2
+        ends = np.cumsum([len(part) for part in parts]) - 1
+        return np.split(np.concatenate(found), np.maximum(ends, 0)[:-1])
+
     def perplexity(self, text: str) -> float:
         """How unexpected a text is: e to the mean negative log-likelihood of its tokens.
 
-        The first token has nothing before it and does not count. A text longer than the context is read in
-        windows that overlap by half, each token scored with at least half a context before it.
+        The first token does not count; see `log_probabilities`, also for texts longer than the context.
 
         Raises:
             UserError: the text has fewer than two tokens, or the model has no tokenizer.
         """
-        ids = np.array(self.tokenizer.encode(text))
-        if len(ids) < 2:
+        (scores,) = self.log_probabilities([text])
+        if not len(scores):
             raise UserError("Perplexity needs a text of at least two tokens; give a longer one.")
-        context = self.config.context
-        scored, total, start = 1, 0.0, 0
-        while scored < len(ids):
-            window = ids[start : start + context]
-            scores = scoring.log_probabilities(self._engine.params, self.config, window[None])[0]
-            total += float(np.sum(scores[scored - start - 1 :], dtype=np.float64))
-            scored = start + len(window)
-            start = scored - context // 2
-        return float(np.exp(-total / (len(ids) - 1)))
+        return float(np.exp(-np.mean(scores, dtype=np.float64)))
 
     def generate(
         self,

@@ -110,6 +110,23 @@ def test_perplexity_of_a_long_text_scores_every_token_once_with_half_a_context_b
     assert model.perplexity(text) == pytest.approx(math.exp(np.mean(losses)), rel=1e-4)
 
 
+def test_log_probabilities_are_those_of_each_piece_given_all_before(model, config, params):
+    pieces = ["", "# Print", " the sum", "", " of xs.\n", "print(sum(xs))\n"]
+    encoded = [model.tokenizer.encode(piece) for piece in pieces]
+    ids = np.array([token for part in encoded for token in part], np.int32)
+    logits = np.asarray(forward(params, config, ids[None]), np.float64)[0, :-1]
+    expected = logits[np.arange(len(ids) - 1), ids[1:]] - np.logaddexp.reduce(logits, axis=-1)
+    scores = model.log_probabilities(pieces)
+    assert [len(s) for s in scores] == [0, len(encoded[1]) - 1, *(len(part) for part in encoded[2:])]
+    np.testing.assert_allclose(np.concatenate(scores), expected, atol=1e-4)
+
+
+def test_a_lone_token_has_no_log_probability(model):
+    assert [s.tolist() for s in model.log_probabilities(["x"])] == [[]]
+    with pytest.raises(UserError, match="empty"):
+        model.log_probabilities([""])
+
+
 def test_text_without_a_tokenizer_is_refused(mute):
     for call in (lambda: mute.generate("x"), lambda: mute.perplexity("x = 1"), lambda: mute.tokenizer):
         with pytest.raises(UserError, match="tokenizer"):

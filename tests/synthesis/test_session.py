@@ -13,7 +13,6 @@ from polyturn.synthesis import transcript
 from polyturn.synthesis.session import Session, Step
 from polyturn.utils.errors import UserError
 
-
 FINISH: dict[str, FinishReason] = {"long": "length", "endless": "length", "too long": "context"}
 
 

@@ -69,9 +69,10 @@ class TextRequest:
     """One sample to draw from a text that is given in pieces."""
 
     pieces: tuple[str, ...]
-    """The text. Our engine encodes each piece apart, so that a history encoded for one turn stays valid for the
-    next; an endpoint gets them joined. Both read the same tokens if the tokenizer splits where pieces end, as
-    byte-level BPE does in the turn format: every piece ends in a line feed and the next begins with none."""
+    """The text. Our engine encodes each piece apart, so that what was encoded for one turn stays valid for the
+    next; an endpoint gets them joined. Both read the same tokens where the tokenizer splits at the end of every
+    piece: ours does in the turn format unless a turn's code is empty, GPT-2's and CodeGen's does not (the empty line
+    before a comment is one token if encoded apart and two if joined). A single piece is the same for both."""
     sampling: Sampling = Sampling()
     """How tokens are drawn. A server takes a `seed` from 0 to 2**63 - 1."""
     complete: Complete | None = None

@@ -1,4 +1,4 @@
-"""What sessions and benchmarks need of whatever writes the code: our engine (`polyturn.load`), or an endpoint elsewhere.
+"""What sessions and benchmarks need of whatever writes the code: our engine, or an endpoint elsewhere.
 
 One request is one sample with a seed of its own, so a sample is a pure function of the model, the text and the
 settings: whoever draws it, alone or beside others, in one run or after a resume, draws the same. Our engine keeps
