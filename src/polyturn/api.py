@@ -6,7 +6,7 @@
 This joins two rooms that do not know each other: the one that reads model folders and the one that samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from polyturn.engine import scoring
-from polyturn.engine.engine import Engine
-from polyturn.engine.types import Complete, Completion, Request, Sampling
+from polyturn.engine.engine import MOST_ROWS, STRICT_ROWS, Engine
+from polyturn.engine.types import Completion, Request, Sampling, TextRequest
 from polyturn.hub.catalogue import DEFAULT, resolve
 from polyturn.hub.folder import Folder, read_folder
 from polyturn.model.config import ModelConfig
@@ -54,6 +54,8 @@ class Model:
         name: as it was asked for.
         config: its shape.
         digest: SHA-256 of shape, weights and tokenizer, in hex: two models with the same one are the same.
+        context: the longest text in tokens.
+        width: how many samples are drawn at a time; more take the rows of those that end.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Model:
         self.name = name
         self.config: ModelConfig = folder.config
         self.digest = folder.digest
+        self.context = folder.config.context
+        self.width = STRICT_ROWS if strict else MOST_ROWS
         self._tokenizer = folder.tokenizer
         self._engine = Engine(folder.params, folder.config, folder.tokenizer, dtype, strict)
         self._encode = lru_cache(maxsize=1024)(lambda text: self.tokenizer.encode(text))
@@ -82,27 +86,45 @@ class Model:
         """
         return scoring.logits(self._engine.params, self.config, _array(tokens))
 
+    def log_probabilities(self, pieces: Sequence[str]) -> list[np.ndarray]:
+        """The natural logarithm of each token's probability given all before it, for a text given in pieces.
+
+        Pieces are encoded apart, as `complete_texts` does. A text longer than the context is read in windows
+        that overlap by half, each token scored with at least half a context before it.
+
+        Returns:
+            For each piece float32 `[its tokens]`. The first token of all has nothing before it and gets no number.
+
+        Raises:
+            UserError: the text is empty, or the model has no tokenizer.
+        """
+        parts = [self.tokenizer.encode(piece) for piece in pieces]
+        ids = np.array([token for part in parts for token in part], np.int32)
+        if not len(ids):
+            raise UserError("The text is empty; give some text to score.")
+        found = [np.zeros(0, np.float32)]
+        scored, start = 1, 0
+        while scored < len(ids):
+            window = ids[start : start + self.context]
+            scores = scoring.log_probabilities(self._engine.params, self.config, window[None])[0]
+            found.append(scores[scored - start - 1 :])
+            scored = start + len(window)
+            start = scored - self.context // 2
+        ends = np.cumsum([len(part) for part in parts]) - 1
+        return np.split(np.concatenate(found), np.maximum(ends, 0)[:-1])
+
     def perplexity(self, text: str) -> float:
         """How unexpected a text is: e to the mean negative log-likelihood of its tokens.
 
-        The first token has nothing before it and does not count. A text longer than the context is read in
-        windows that overlap by half, each token scored with at least half a context before it.
+        The first token does not count; see `log_probabilities`, also for texts longer than the context.
 
         Raises:
             UserError: the text has fewer than two tokens, or the model has no tokenizer.
         """
-        ids = np.array(self.tokenizer.encode(text))
-        if len(ids) < 2:
+        (scores,) = self.log_probabilities([text])
+        if not len(scores):
             raise UserError("Perplexity needs a text of at least two tokens; give a longer one.")
-        context = self.config.context
-        scored, total, start = 1, 0.0, 0
-        while scored < len(ids):
-            window = ids[start : start + context]
-            scores = scoring.log_probabilities(self._engine.params, self.config, window[None])[0]
-            total += float(np.sum(scores[scored - start - 1 :], dtype=np.float64))
-            scored = start + len(window)
-            start = scored - context // 2
-        return float(np.exp(-total / (len(ids) - 1)))
+        return float(np.exp(-np.mean(scores, dtype=np.float64)))
 
     def generate(
         self,
@@ -133,35 +155,30 @@ class Model:
         ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         return self.complete_many([Request(ids, sampling, n)])[0]
 
-    def complete(
-        self,
-        ids: Sequence[int],
-        sampling: Sampling | None = None,
-        *,
-        number: int = 0,
-        complete: Complete | None = None,
-    ) -> Completion:
-        """One continuation of token ids, as sample 0 of request `number`; `complete` may end it early."""
-        request = Request(ids, sampling or Sampling(), number=number, complete=complete)
-        return self.complete_many([request])[0][0]
-
     def complete_many(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """The samples of every request, in order, drawn together. Raises UserError like `generate`."""
         return self._engine.complete_many(requests)
 
-    def continue_text(self, pieces: Sequence[str], sampling: Sampling, complete: Complete) -> Completion:
-        """Continue a text given in pieces that are encoded apart: what a session asks of a completer.
+    def complete_texts(self, requests: Sequence[TextRequest]) -> Iterator[tuple[int, Completion]]:
+        """One sample for each request, with its index: what sessions and benchmarks ask of a completer.
 
-        Args:
-            pieces: the same ones at every call with new ones behind them; only the new ones are read.
-            sampling: how tokens are drawn.
-            complete: looks at the text after every token; gives the position to cut it at, or None to go on.
+        Each is sample 0 of request 0, so that its text, settings and seed alone decide it. Pieces are encoded
+        apart, and what was read of them before is not read again. All samples are drawn together, then yielded;
+        one that does not fit the context has finish reason "context".
 
         Raises:
-            UserError: like `generate`.
+            UserError: an empty text, or the model has no tokenizer.
         """
-        ids = [token for piece in pieces for token in self._encode(piece)]
-        return self.complete(ids, sampling, complete=complete)
+        prompts = [[token for piece in r.pieces for token in self._encode(piece)] for r in requests]
+        fitting = []
+        for index, (request, ids) in enumerate(zip(requests, prompts, strict=True)):
+            if len(ids) + request.sampling.max_tokens <= self.context:
+                fitting.append(index)
+            else:
+                yield index, Completion([], "", "context", [], 0)
+        wanted = [Request(prompts[i], requests[i].sampling, complete=requests[i].complete) for i in fitting]
+        for index, samples in zip(fitting, self.complete_many(wanted), strict=True):
+            yield index, samples[0]
 
 
 def _strings(stop: Sequence[str]) -> tuple[str, ...]:

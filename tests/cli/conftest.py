@@ -1,24 +1,25 @@
 """A model that answers every intent by rule, in the place of the built-in one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 import polyturn
-from polyturn.engine.types import Complete, Completion, Sampling
+from polyturn.engine.types import Completion, TextRequest
 
 
 class Scripted:
     """Answers an intent by the code behind its last colon; "stop: " cuts it by length, "interrupt" is Ctrl-C."""
 
-    name = "scripted"
+    name, digest, width, context = "scripted", "", 1, None
 
-    def continue_text(self, pieces: Sequence[str], sampling: Sampling, complete: Complete) -> Completion:
-        intent = pieces[-1].removeprefix("# ").removesuffix("\n")
-        if intent == "interrupt":
-            raise KeyboardInterrupt
-        finish = "length" if intent.startswith("stop") else "stop"
-        return Completion([], intent.rpartition(": ")[2], finish, [], 0)
+    def complete_texts(self, requests: Sequence[TextRequest]) -> Iterator[tuple[int, Completion]]:
+        for index, request in enumerate(requests):
+            intent = request.pieces[-1].removeprefix("# ").removesuffix("\n")
+            if intent == "interrupt":
+                raise KeyboardInterrupt
+            finish = "length" if intent.startswith("stop") else "stop"
+            yield index, Completion([], intent.rpartition(": ")[2], finish, [], 0)
 
 
 @pytest.fixture

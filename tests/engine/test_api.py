@@ -12,7 +12,7 @@ import pytest
 
 import polyturn
 from polyturn.api import Model, load
-from polyturn.engine.types import Sampling
+from polyturn.engine.types import Sampling, TextRequest
 from polyturn.hub.folder import write_folder
 from polyturn.model.decoder import forward
 from polyturn.synthesis.completer import Completer
@@ -66,14 +66,26 @@ def test_stop_strings_are_those_given(model):
     assert stopped.finish_reason == "stop"
 
 
-def test_a_session_can_use_it(model):
+def test_text_requests_are_continued_as_their_pieces_together(model):
     completer: Completer = model
-    pieces, sampling = ["# Print the sum", " of xs.\n"], Sampling(temperature=1.0, max_tokens=12)
-    whole = completer.continue_text(pieces, sampling, lambda text: None)
-    ended = completer.continue_text(pieces, sampling, lambda text: 3 if len(text) > 3 else None)
-    assert (ended.text, ended.finish_reason) == (whole.text[:3], "stop")
+    pieces, sampling = ("# Print the sum", " of xs.\n"), Sampling(temperature=1.0, max_tokens=12, seed=3)
+    whole = TextRequest(pieces, sampling)
+    ended = TextRequest(pieces, sampling, lambda text: 3 if len(text) > 3 else None)
+    other = TextRequest(pieces, Sampling(temperature=1.0, max_tokens=12, seed=4))
+    drawn = dict(completer.complete_texts([ended, other, whole]))
     ids = [token for piece in pieces for token in model.tokenizer.encode(piece)]
-    assert model.generate(ids, temperature=1.0, max_tokens=12)[0].text == whole.text
+    for index, seed in [(1, 4), (2, 3)]:
+        assert drawn[index].ids == model.generate(ids, temperature=1.0, max_tokens=12, seed=seed)[0].ids
+    assert (drawn[0].text, drawn[0].finish_reason) == (drawn[2].text[:3], "stop")
+
+
+def test_a_text_request_beyond_the_context_leaves_the_others_alone(model):
+    room = model.context - len(model.tokenizer.encode(TEXT))
+    asked = [TextRequest((TEXT,), Sampling(max_tokens=n)) for n in (room + 1, 4, room)]
+    drawn = dict(model.complete_texts(asked))
+    assert (drawn[0].text, drawn[0].finish_reason) == ("", "context")
+    assert drawn[1].ids == drawn[2].ids[:4]
+    assert "context" not in (drawn[1].finish_reason, drawn[2].finish_reason)
 
 
 def test_perplexity_of_a_short_text_is_the_forward_passes(model, config, params):
@@ -96,6 +108,23 @@ def test_perplexity_of_a_long_text_scores_every_token_once_with_half_a_context_b
         losses += scores.tolist() if start == 0 else scores[half - 1 :].tolist()
     assert len(losses) == len(ids) - 1
     assert model.perplexity(text) == pytest.approx(math.exp(np.mean(losses)), rel=1e-4)
+
+
+def test_log_probabilities_are_those_of_each_piece_given_all_before(model, config, params):
+    pieces = ["", "# Print", " the sum", "", " of xs.\n", "print(sum(xs))\n"]
+    encoded = [model.tokenizer.encode(piece) for piece in pieces]
+    ids = np.array([token for part in encoded for token in part], np.int32)
+    logits = np.asarray(forward(params, config, ids[None]), np.float64)[0, :-1]
+    expected = logits[np.arange(len(ids) - 1), ids[1:]] - np.logaddexp.reduce(logits, axis=-1)
+    scores = model.log_probabilities(pieces)
+    assert [len(s) for s in scores] == [0, len(encoded[1]) - 1, *(len(part) for part in encoded[2:])]
+    np.testing.assert_allclose(np.concatenate(scores), expected, atol=1e-4)
+
+
+def test_a_lone_token_has_no_log_probability(model):
+    assert [s.tolist() for s in model.log_probabilities(["x"])] == [[]]
+    with pytest.raises(UserError, match="empty"):
+        model.log_probabilities([""])
 
 
 def test_text_without_a_tokenizer_is_refused(mute):

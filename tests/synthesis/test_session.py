@@ -1,17 +1,19 @@
 """Sessions: what a person does with a program under construction, against a model that answers by rule."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from polyturn.engine.types import Complete, Completion, Sampling
+from polyturn.engine.types import Completion, FinishReason, Sampling, TextRequest
 from polyturn.sandbox import run_program
 from polyturn.synthesis import transcript
 from polyturn.synthesis.session import Session, Step
 from polyturn.utils.errors import UserError
+
+FINISH: dict[str, FinishReason] = {"long": "length", "endless": "length", "too long": "context"}
 
 
 class Scripted:
@@ -24,16 +26,19 @@ class Scripted:
         "break": "x = = 2\n\n# next",
         "long": "y = 1\nz = [1, 2",
         "endless": "z = [1, 2",
+        "too long": "",
     }
+    name, digest, width, context = "scripted", "", 1, None
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    def continue_text(self, pieces: Sequence[str], sampling: Sampling, complete: Complete) -> Completion:
-        self.asked.append(list(pieces))
-        intent = pieces[-1].removeprefix("# ").strip()
-        text = self.ANSWERS[intent].replace("{seed}", str(sampling.seed))
-        return Completion([], text, "length" if intent in ("long", "endless") else "stop", [], 0)
+    def complete_texts(self, requests: Sequence[TextRequest]) -> Iterator[tuple[int, Completion]]:
+        for index, request in enumerate(requests):
+            self.asked.append(list(request.pieces))
+            intent = request.pieces[-1].removeprefix("# ").strip()
+            text = self.ANSWERS[intent].replace("{seed}", str(request.sampling.seed))
+            yield index, Completion([], text, FINISH.get(intent, "stop"), [], 0)
 
 
 @pytest.fixture
@@ -109,6 +114,15 @@ def test_a_turn_cut_by_length_keeps_whole_statements(session: Session) -> None:
     assert (step.code, step.ended_by) == ("y = 1", "length")
     step = session.turn("endless")
     assert (step.code, step.ended_by) == ("", "length")
+
+
+def test_a_turn_that_does_not_fit_the_context_changes_nothing(session: Session) -> None:
+    session.turn("set x")
+    with pytest.raises(UserError, match="context"):
+        session.turn("too long")
+    with pytest.raises(UserError, match="context"):
+        session.edit(1, intent="too long")
+    assert [s.code for s in session.steps] == ["x = 5"]
 
 
 @pytest.mark.parametrize("number", [0, -1, 3])

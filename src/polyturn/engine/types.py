@@ -9,6 +9,10 @@ from polyturn.utils.errors import UserError
 type Complete = Callable[[str], int | None]
 """Looks at a sample's text after every token: the position to cut it at, which ends it, or None to go on."""
 
+type FinishReason = Literal["stop", "length", "eos", "context"]
+"""A stop string or `complete` matched; max_tokens was reached; the model ended the text; prompt and max_tokens are
+more than the context, so that nothing was drawn (of text requests only: a `Request` like that is an error)."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -61,6 +65,22 @@ class Request:
 
 
 @dataclass(frozen=True)
+class TextRequest:
+    """One sample to draw from a text that is given in pieces."""
+
+    pieces: tuple[str, ...]
+    """The text. Our engine encodes each piece apart, so that what was encoded for one turn stays valid for the
+    next; an endpoint gets them joined. Both read the same tokens where the tokenizer splits at the end of every
+    piece: ours does in the turn format unless a turn's code is empty, GPT-2's and CodeGen's does not (the empty line
+    before a comment is one token if encoded apart and two if joined). A single piece is the same for both."""
+    sampling: Sampling = Sampling()
+    """How tokens are drawn. A server takes a `seed` from 0 to 2**63 - 1."""
+    complete: Complete | None = None
+    """Ends the sample. Its answer for a text must not change as the text grows: our engine asks after every token
+    and stops drawing, an endpoint's answer comes whole and is cut afterwards."""
+
+
+@dataclass(frozen=True)
 class Completion:
     """One finished sample."""
 
@@ -68,8 +88,7 @@ class Completion:
     """The tokens drawn, end of text left out. They spell the stop string too, which `text` does not."""
     text: str
     """What they spell, cut where a stop rule said so. Empty for a model without tokenizer."""
-    finish_reason: Literal["stop", "length", "eos"]
-    """A stop string or `complete` matched; max_tokens was reached; the model ended the text."""
+    finish_reason: FinishReason
     logprobs: list[float]
     """For each of `ids` the natural logarithm of the model's own probability: temperature 1, no nucleus."""
     prompt_tokens_encoded: int

@@ -8,7 +8,7 @@ turn.code, turn.result.stdout
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from polyturn.engine.types import Sampling
+from polyturn.engine.types import Sampling, TextRequest
 from polyturn.sandbox import Isolation, Limits, Result, run_program
 from polyturn.synthesis.completer import Completer
 from polyturn.synthesis.truncate import truncate, turn_end
@@ -145,7 +145,13 @@ class Session:
         pieces = [prefix_text(self.prefix)] if self.prefix.strip() else []
         for step in before:
             pieces += [intent_text(step.intent), code_text(step.code)]
-        written = self.model.continue_text([*pieces, intent_text(intent)], replace(self.sampling, seed=seed), turn_end)
+        request = TextRequest((*pieces, intent_text(intent)), replace(self.sampling, seed=seed), turn_end)
+        ((_, written),) = self.model.complete_texts([request])
+        if written.finish_reason == "context":
+            raise UserError(
+                f"The program and one more turn of up to {self.sampling.max_tokens} tokens no longer fit the model's "
+                "context; take turns back, lower max_tokens, or begin a new program."
+            )
         cut = truncate(written.text, unfinished=written.finish_reason == "length")
         return self._ran(before, Step(intent.strip(), cut.code, seed, cut.reason))
 
