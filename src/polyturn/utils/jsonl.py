@@ -81,7 +81,7 @@ class Journal:
 
     def append(self, record: Mapping[str, object]) -> None:
         """Write one record. UserError if it does not fit on the disk; the file is then as before."""
-        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        line = json.dumps(record).encode() + b"\n"
         before = os.fstat(self._file).st_size
         try:
             written = os.write(self._file, line)
