@@ -28,7 +28,7 @@ class ProgramError:
     type: the exception's class, or one of Exit, Signal, TimeLimit, MemoryLimit, OutputLimit, BadResult,
         SystemCall, SandboxError.
     line: of the program, from 1, where one is to blame; of the tests, where those found it (`grade_function`).
-    traceback: as Python prints it, the program's frames only; or what the program's own `sys.excepthook` wrote to stderr.
+    traceback: as Python prints it, the program's frames only; or what its own `sys.excepthook` wrote to stderr.
     remote: it was raised by the program in a call, and not caught by the tests that made the call.
     """
 
