@@ -7,9 +7,9 @@ Intervals are by bootstrap over problems, in Rubin's smooth form (1981, "The Bay
 problems with replacement, each draw weighs them by a flat Dirichlet distribution. The plain percentile bootstrap fails
 where it is needed most. For few problems it is too narrow, and where all scores are 0 it says that the rate is 0 for
 certain. So half a problem is put at each end of the range. With one sample of each problem this is Jeffreys' interval
-of a proportion exactly (Brown, Cai and DasGupta 2001 recommend it and Wilson's for few trials); with 30 problems or
-more it is within a few percent of the plain bootstrap, but for extreme rates. `benchmarks/interval_coverage.py` measures how
-often each kind of interval holds the truth; docs/statistics.md has its table.
+of a proportion (Brown, Cai and DasGupta 2001 recommend it, and Wilson's, for few trials); with 115 problems it is some
+3 % wider than the plain bootstrap. `benchmarks/interval_coverage.py` measures how often each kind of interval holds the
+truth; docs/statistics.md has its table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,8 +57,8 @@ class Paired:
     """How much better a is than b on the same problems.
 
     problems: how many both have. difference: the mean of a minus b. ci95: its interval. p_value: of the sign-flip
-    permutation test, two-sided. smallest_detectable: the true difference that the test finds at the 5 % level in 4 of
-    5 such comparisons, about; None where no difference can be found, because there are fewer than 6 problems.
+    permutation test, two-sided. smallest_detectable: the true difference that the test finds at the 5 % level in about
+    4 of 5 such comparisons (fewer, if there are fewer than 30 problems); None below 6 problems, where it finds none.
     """
 
     problems: int
