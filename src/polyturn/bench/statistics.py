@@ -101,7 +101,7 @@ def _means(values: Sequence[float] | np.ndarray, least: float, most: float) -> n
     shape = counts.astype(np.float64)
     shape[[0, -1]] -= 0.5
     weights = np.random.default_rng(SEED).standard_gamma(shape, (DRAWS, len(shape)))
-    return weights @ distinct / weights.sum(axis=1)
+    return (weights * distinct).sum(axis=1) / weights.sum(axis=1)  # no `@`: its rounding differs between machines
 
 
 def _ends(means: np.ndarray, values: Sequence[float] | np.ndarray) -> tuple[float, float]:
@@ -121,6 +121,8 @@ def _sign_flip(differences: np.ndarray) -> float:
     if len(sizes) <= EXACT:
         signs = np.array(list(product((-1.0, 1.0), repeat=len(sizes)))).reshape(2 ** len(sizes), len(sizes))
     else:
-        signs = np.random.default_rng(SEED).choice((-1.0, 1.0), (DRAWS, len(sizes)))
-    reached = int(np.sum(np.abs(signs @ sizes) >= abs(differences.sum()) - 1e-9))  # equal sums but for rounding
+        signs = 2.0 * np.random.default_rng(SEED).integers(0, 2, (DRAWS, len(sizes))) - 1.0
+    reached = int(
+        np.sum(np.abs((signs * sizes).sum(axis=1)) >= abs(differences.sum()) - 1e-9)
+    )  # equal sums but for rounding
     return reached / len(signs) if len(sizes) <= EXACT else (reached + 1) / (DRAWS + 1)
