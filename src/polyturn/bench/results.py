@@ -89,13 +89,15 @@ class Run:
     @property
     def key(self) -> "RunKey":
         """What tells the run from others."""
-        return RunKey(self.benchmark, self.model, self.settings.get("digest"), self.mode, self.grader, self.temperature)
+        digest, data = self.settings.get("digest"), self.settings.get("data")
+        return RunKey(self.benchmark, data, self.model, digest, self.mode, self.grader, self.temperature)
 
 
 class RunKey(NamedTuple):
     """Two runs of one key are the same run."""
 
     benchmark: str
+    data: str | None
     model: str
     digest: str | None
     mode: str
