@@ -63,9 +63,9 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
     pairs: list[tuple[Literal["mode", "model"], Run, Run]] = []
     for group in _groups(runs, "mode"):
         base = next((run for run in group if run.mode == "multi"), group[0])
-        pairs += [("mode", base, run) for run in group if run is not base]
+        pairs.extend(("mode", base, run) for run in group if run is not base)
     for group in _groups(runs, "model", "digest"):
-        pairs += [("model", run, group[0]) for run in group[1:]]
+        pairs.extend(("model", run, group[0]) for run in group[1:])
     found: list[Comparison] = []
     for of, a, b in pairs:
         result = paired(a.scores, b.scores)
