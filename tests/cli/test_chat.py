@@ -72,6 +72,23 @@ def test_no_single_key_loses_the_program(chat: Chat, tmp_path: Path) -> None:
     assert "not saved" in chat("b: y = 2", f"/load {saved}", "/show", "/quit", "/quit")
 
 
+def test_load_wants_a_name(chat: Chat) -> None:
+    shown = chat("a: x = 1", "/load", "/show", "/quit", "/quit")
+    assert "Name a saved session" in shown
+    assert "# a: x = 1\nx = 1\n" in shown
+
+
+@pytest.mark.parametrize("command", ["/edit 1 new: x = 2", "/edit 2 new: y = 2", "/retry"])
+def test_code_typed_by_hand_is_not_dropped_unasked(command: str, chat: Chat) -> None:
+    typed = ("a: x = 1", "b: y = 1", "/code 2", "y = 7", "")
+    refused = chat(*typed, command, "/show", "/quit", "/quit")
+    assert "the code you typed for turn 2" in refused
+    assert "# a: x = 1\nx = 1\n\n# b: y = 1\ny = 7\n" in refused
+    assert "y = 7" not in chat(*typed, command, command, "/show", "/quit", "/quit").rpartition("# ")[2]
+    assert "you typed" not in chat("a: x = 1", "b: y = 1", command, "/quit", "/quit")
+    assert "you typed" not in chat("a: x = 1", "/code 1", "x = 7", "", "b: y = 1", "/edit 2 c: y = 2", "/quit", "/quit")
+
+
 def test_a_failed_load_keeps_the_program(chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = str(tmp_path / "p.json")
     chat("other: x = 1", f"/save {saved}", "/quit")

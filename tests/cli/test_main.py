@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import polyturn.sandbox
 from polyturn.cli.main import VERBS, main
 from polyturn.utils.exits import exit_code
 
@@ -36,6 +37,14 @@ def test_a_verbs_help_imports_no_jax(verb: str) -> None:
 def test_an_unknown_verb(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert "no verb" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["sandbox", "tokenizer"])
+def test_the_first_word_of_a_verb_has_help(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all((verb in shown) == verb.startswith(f"{word} ") for verb in VERBS if " " in verb)
+    assert "chat" not in shown
 
 
 def test_no_arguments_show_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,16 +82,44 @@ def test_a_mistake_is_one_sentence_and_code_2(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("kind", ["no such recipe", "a wrong override", "a wrong time"])
+def test_a_mistake_is_told_before_the_training_extra_is_needed(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "polyturn.recipes.run", None)  # which imports that extra
+    arguments, said = MISTAKES[kind]
+    assert main([a.replace("{tmp}", str(tmp_path)) for a in arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_exec_runs_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ['{"id": 1, "program": "print(1)", "expected": 1}', "not json", '{"id": 2, "program": "1/0"}']
     (tmp_path / "p.jsonl").write_text("\n".join(lines) + "\n")
     arguments = ["exec", str(tmp_path / "p.jsonl"), "--out", str(tmp_path / "r.jsonl")]
     assert main(arguments) == 1
     first = (tmp_path / "r.jsonl").read_text()
-    assert "line 2" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "line 2" in shown.err
+    assert "kept" not in shown.out
+    assert shown.out.endswith("left out: 1\n")
     assert '"verdict": "passed"' in first.splitlines()[0].replace('":"', '": "')
     assert main(arguments) == 1
     assert (tmp_path / "r.jsonl").read_text() == first
+    assert "2 results" in (out := capsys.readouterr().out)
+    assert "2 kept from an earlier run" in out
+
+
+def test_exec_stopped_by_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(vars(polyturn.sandbox), "exec_file", stopped)
+    assert main(["exec", "p.jsonl", "--out", "r.jsonl"]) == 130
+    error = capsys.readouterr().err
+    assert "the same command runs the rest" in error
+    assert len(error.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])  # the pipe breaks at the end, or at the first line

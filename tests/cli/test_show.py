@@ -6,6 +6,7 @@ import pytest
 
 from polyturn.cli import show
 from polyturn.sandbox import Result
+from polyturn.sandbox.layers import LAYERS, required
 from polyturn.synthesis.session import Step
 
 LONG = "xs = [" + ", ".join(map(str, range(100))) + "]"
@@ -31,6 +32,21 @@ def test_long_lines_are_whole_and_without_filling(columns: int | None) -> None:
     assert "very " * 50 in text
     assert "word " * 50 in text
     assert not any(line.endswith(" ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "missing", [set(), {"net-ns"}, {"user-ns", "pid-ns", "mount-ns", "ipc-ns", "uts-ns", "net-ns", "root", "tmpfs"}]
+)
+def test_isolation_is_told_in_80_columns(missing: set[str]) -> None:
+    console = show.Console()
+    console.file = file = io.StringIO()
+    layers = sorted({*required("full"), "cgroup"} - missing)
+    show.isolation(console, layers)
+    text = file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert f" {len(layers)} layers" in text
+    assert ("full" in text) == (not missing)
+    assert {layer for layer in LAYERS if layer in text.replace(",", " ").replace(";", " ").split()} == missing
 
 
 def test_a_turn_cut_by_the_length_limit_says_so() -> None:

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from polyturn.sandbox.conformance.canaries import CANARIES
 from polyturn.sandbox.conformance.graders import LIMITS, Examination, Outcome
 from polyturn.sandbox.conformance.probe import Probe, Style
 from polyturn.sandbox.conformance.scene import Scene
+from polyturn.sandbox.layers import required
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the suite needs /proc")
 
@@ -96,6 +97,23 @@ def test_the_sandbox_contains_attacks_and_lets_honest_programs_pass(
     if outcome.word == "not available":
         pytest.skip(outcome.detail)
     assert (outcome.word, outcome.detail) == ("survived", outcome.detail)
+
+
+@pytest.mark.slow
+def test_every_attack_is_contained_for_an_ordinary_user_too(
+    run_as_ordinary_user: Callable[..., subprocess.CompletedProcess[str]], ordinary_home: Path
+) -> None:
+    done = run_as_ordinary_user("-m", "polyturn.sandbox.conformance", "--json", timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)["graders"]["polyturn"]
+    assert report["left"] == os.listdir(ordinary_home) == []
+    assert set(required("full")) - set(report["layers"]) == {"user"}  # which only root needs, and can give
+    came = {(each["row"], each["name"], each["style"]): each for each in report["outcomes"]}
+    for probe in PROBES:
+        for style in probe.styles:
+            outcome = came[probe.row, probe.name, style]
+            unheld = outcome["outcome"] == "not available" and probe.held_by == ("cgroup",)  # this user may make none
+            assert outcome["outcome"] == "survived" or unheld, outcome
 
 
 def test_nothing_is_left_when_the_sandbox_ends(ours: Examination) -> None:

@@ -138,6 +138,36 @@ def test_names_that_the_prelude_lacks_are_the_programs() -> None:
     assert grade_function(program, tests, "double", LIMITS).verdict == "passed"
 
 
+SPY = """
+import sys
+frame = sys._getframe()
+while frame and "Peer" not in frame.f_globals:
+    frame = frame.f_back
+class Told(dict):
+    def __contains__(self, name):
+        print(name)
+        return super().__contains__(name)
+Peer = frame.f_globals["Peer"]
+begin = Peer.__init__
+def started(self, fd, namespace):
+    begin(self, fd, namespace)
+    self._namespace = Told(namespace)
+Peer.__init__ = started
+CONSTANT = 5
+"""
+
+
+def test_a_program_is_told_no_name_but_the_globals_that_the_tests_lack() -> None:
+    tests = (
+        "import math\nLIMIT = 3\ndef own(x): return helper(x).secret_attribute\n"
+        "def check(candidate):\n    local = [word.upper() for word in 'ab'.split()]\n"
+        "    class Inner:\n        field = CONSTANT\n    assert Inner.field == 5 and math.pi > LIMIT and local\n"
+        "    assert candidate(2) == 4\n"
+    )
+    result = grade_function(SPY + RIGHT, tests, "double", LIMITS)
+    assert (result.verdict, result.stdout.split()) == ("passed", ["CONSTANT", "double", "helper"])
+
+
 TRAVELS = {
     "a generator": ("def f(n):\n    yield from range(n)", "assert list(candidate(3)) == [0, 1, 2]"),
     "an endless generator": (

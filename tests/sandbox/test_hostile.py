@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from polyturn.sandbox import Limits, run_program, run_programs
+from polyturn.sandbox import Limits, run_program, run_programs, values
 from polyturn.sandbox.pool import close_idle
+from polyturn.sandbox.record import most_nodes
+from polyturn.sandbox.result import of_one
+from polyturn.sandbox.worker import Ending, Task
 
 WAIT = Limits(wall_s=1)
 
@@ -256,6 +259,94 @@ os.write(4, len(body).to_bytes(4, "big") + body)
 def test_what_is_seen_from_outside_outranks_what_a_program_tells(end: str, verdict: str) -> None:
     result = run_program(FORGED.replace("CPU", "0") + end, Limits(cpu_s=1, wall_s=2), expected=4)
     assert result.verdict == verdict
+
+
+EMPTY = {
+    "verdict": '"passed"',
+    "text": '""',
+    "stdout": '""',
+    "stderr": '""',
+    "cpu": "0",
+    "wall": "0",
+    "memory": "0",
+    "error": "null",
+    "printed": "[]",
+}
+ERROR = {"type": '""', "message": '""', "line": "1", "traceback": '""'}
+
+
+def members(fields: dict[str, str]) -> str:
+    return "{" + ",".join(f'"{name}":{text}' for name, text in fields.items()) + "}"
+
+
+def verdict_of(fields: dict[str, str]) -> str:
+    """What becomes of a program that wrote a result of these fields."""
+    honest = Task(({"mode": "program", "programs": [""]},), WAIT)
+    return of_one(Ending(results=frame(members(fields).encode()), most_results=honest.most_results), WAIT).verdict
+
+
+def failed(**fields: str) -> dict[str, str]:
+    return {"verdict": '"error"', "error": members(ERROR | fields)}
+
+
+MANY = 300_000
+TOO_MUCH = {
+    "values": {"printed": "[[[" + "[]," * MANY + "[]]]]"},
+    "strings": {"printed": '[["' + '","' * MANY + '"]]'},
+    "values behind escapes": {"printed": '[["' + r"\"" * 99 + '",' + "[]," * MANY + "[]]]"},
+    "keys": {"more": "{" + ",".join(f'"{i}":0' for i in range(MANY)) + "}"},
+    "a long integer": {"printed": "[[" + "9" * 10**6 + "]]"},
+    "a long type": failed(type='"' + "x" * 10**6 + '"'),
+    "a long message": failed(message='"' + "x" * 10**6 + '"'),
+    "a long traceback": failed(traceback='"' + "x" * 10**6 + '"'),
+    "a line beyond all": failed(line="9" * 30),
+    "a long text": {"text": '"' + "x" * 1_100_000 + '"'},
+    "text that is not ASCII": {"text": '"\U0001f600"'},
+    "an opaque value with a long text": {"printed": '[[{"opaque":["A","' + "x" * 10**6 + '"]}]]'},
+    "more bytes than an honest result": {"more": '"' + "x" * (5 << 20) + '"'},
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_a_result_that_would_cost_its_reader_is_refused(name: str) -> None:
+    assert verdict_of(EMPTY | TOO_MUCH[name]) == "forbidden"
+
+
+def test_a_result_that_is_as_large_as_an_honest_one_is_read() -> None:
+    assert verdict_of(EMPTY) == "passed"
+    assert verdict_of(EMPTY | failed()) == "error"
+    assert (
+        verdict_of(EMPTY | {"printed": "[[[" + "0," * 100_000 + "0]]]", "text": '"' + "x," * 500_000 + '"'}) == "passed"
+    )
+
+
+def test_values_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node takes its reader half a microsecond and 130 bytes: their number and the frame's size bound both."""
+    parsed: list[int] = []
+    real = values.parse
+    monkeypatch.setattr("polyturn.sandbox.result.parse", lambda text: parsed.append(len(text)) or real(text))
+    most = most_nodes(WAIT.output_bytes)
+    assert most <= 140_000
+    for count, verdict in ((most - 10, "forbidden"), (most + 10, "forbidden")):
+        body = b"[" + b"0," * (count - 2) + b"0]"
+        assert of_one(Ending(results=frame(body), most_results=5 << 20), WAIT).verdict == verdict
+    assert parsed == [2 * (most - 10) + 1 - 2]
+    assert Task(({"mode": "program", "programs": [""]},), WAIT).most_results < 5 << 20
+
+
+def test_large_results_are_not_held_back_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyturn.sandbox.pool._WINDOW_BYTES", 4 << 20)
+    taken: list[int] = []
+
+    def sources() -> Iterator[str]:
+        for i in range(20):
+            taken.append(i)
+            yield "print('x' * 10**6)" if i else "import time\ntime.sleep(1)\nprint(0)"
+
+    results = run_programs(sources(), workers=2)
+    assert next(results).stdout == "0\n"
+    assert len(taken) < 10
+    assert [len(result.stdout) for result in results] == [10**6 + 1] * 19
 
 
 def test_a_number_too_large_for_a_clock_is_the_programs_doing() -> None:

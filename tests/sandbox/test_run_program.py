@@ -186,6 +186,101 @@ def test_numpy_is_found_and_its_values_become_pythons() -> None:
     assert type(result.printed[1][0]) is int
 
 
+def test_a_large_value_that_prints_few_words_is_opaque_and_no_flood() -> None:
+    source = "import numpy\nprint(numpy.zeros(10**6) + 0.125)\nprint({'a': numpy.ones(10**6)}, 5)\nprint('done')"
+    result = run_program(source, expected="done")
+    assert result.verdict == "passed"
+    array, pair, done = result.printed
+    assert [value.type for value in (*array, pair[0]) if isinstance(value, Opaque)] == ["ndarray", "dict"]
+    assert (pair[1:], done) == ((5,), ("done",))
+    assert run_program("import numpy\nprint(numpy.zeros(10**6))", expected=[0.0] * 10**6).verdict == "wrong"
+
+
+def test_what_prints_within_the_limit_is_kept_whole() -> None:
+    million = run_program("print(list(range(10**6)))", Limits(output_bytes=8 << 20), expected=list(range(10**6)))
+    assert million.verdict == "passed"
+    assert run_program("print(list(range(10**5)))", expected=list(range(10**5))).verdict == "passed"
+    assert run_program("print(*range(10**5))", expected=" ".join(map(str, range(10**5)))).verdict == "passed"
+    assert run_program("print('ü,[' * 250_000)", expected="ü,[" * 250_000).verdict == "passed"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import numpy\nfor i in range(300): print(numpy.arange(5000) + 0.5)\nprint(4, 5)\nprint([6])",
+        "for i in range(200_000): print(end='', *[''])\nprint(4, 5)\nprint([6])",
+        "class A:\n    __str__ = lambda self: 'short'\n    __repr__ = lambda self: 'long,' * 1000\n"
+        "for i in range(20_000): print([], A(), {(): ()}, end='')\nprint(4, 5)\nprint([6])",
+        "for i in range(60_000): print([[[]]])\nprint(4, 5)\nprint([6])",
+    ],
+)
+def test_of_many_prints_the_last_are_kept(source: str) -> None:
+    result = run_program(source, expected=[6])
+    assert (result.verdict, result.printed[-2:]) == ("passed", ((4, 5), ([6],)))
+    (marker,) = result.printed[0]
+    assert isinstance(marker, Opaque)
+    left_out = int(marker.repr.split()[0].removeprefix("<"))
+    calls = eval(source[source.index("range(") + 6 :].split(")")[0]) + 2
+    assert left_out + len(result.printed) - 1 == calls
+
+
+def test_a_program_sees_its_source_and_its_name(tmp_path: Path) -> None:
+    source = (
+        "import inspect, traceback\n\ndef f(x):\n    return x  # as it is\n\nclass A:\n    y = 1\n"
+        "print(inspect.getsource(f), inspect.getsource(A), __file__.endswith('program.py'))\n"
+        "try:\n    f(1 / 0)\nexcept ZeroDivisionError:\n    print(traceback.format_exc())\n"
+    )
+    plain = plainly(source, tmp_path).stdout.replace(str(tmp_path / "program.py"), "<program>")
+    expected = plain.replace(" True", " False")  # there is no file of that name
+    assert "as it is" in expected
+    assert run_program(source).stdout == expected
+    batch = run_batch([source, "def g(): pass\nimport inspect\nprint(inspect.getsource(g))"])
+    assert [result.stdout for result in batch] == [expected, "def g(): pass\n\n"]
+
+
+HOOK = (
+    "import sys, traceback\n"
+    "def show(kind, error, trace):\n    print('caught', kind.__name__)\n    traceback.print_exception(error)\n"
+    "    print(len(traceback.extract_tb(trace)), file=sys.stderr)\n"
+    "sys.excepthook = show\n"
+)
+
+
+def test_a_hook_for_exceptions_is_called_as_python_does(tmp_path: Path) -> None:
+    for end in ("def f(): 1 / 0\nf()", "raise KeyboardInterrupt", "print('well')", "sys.exit(3)"):
+        plain = plainly(HOOK + end, tmp_path)
+        result = run_program(HOOK + end)
+        assert result.stdout == plain.stdout
+        assert result.stderr == plain.stderr.replace(str(tmp_path / "program.py"), "<program>")
+        assert result.verdict == ("passed" if "well" in end else "error")
+        if "f()" in end:
+            assert result.error is not None
+            assert (result.error.type, result.error.traceback) == ("ZeroDivisionError", result.stderr)
+
+
+def test_a_hook_changes_no_verdict_and_outlives_no_program() -> None:
+    for body in ("sys.exit(0)", "1 / 0", "sys.stderr = None", "pass"):
+        error = error_of(f"import sys\ndef hook(*args):\n    {body}\nsys.excepthook = hook\n[][1]")
+        assert (error.type, error.traceback.splitlines()[-1]) == ("IndexError", "IndexError: list index out of range")
+    second = run_batch([HOOK, "1 / 0"])[1]
+    assert (second.verdict, second.stdout) == ("error", "")
+
+
+def test_a_result_is_shown_in_a_line_whatever_was_printed() -> None:
+    quiet = "import sys\nsys.set_int_max_str_digits(0)\n"
+    for line in (
+        "print(10**6000)",
+        "print([10**6000])",
+        "print('x' * 10**6)",
+        "print(*range(10**5))",
+        "raise ValueError(10**6000)",
+    ):
+        result = run_program(quiet + line)
+        assert result.verdict == ("error" if "raise" in line else "passed")
+        assert len(repr(result)) < 2000
+        json.dumps(result.to_json())
+
+
 @pytest.mark.parametrize(
     ("source", "expected", "verdict"),
     [
@@ -345,6 +440,10 @@ def test_programs_are_taken_as_they_are_needed_and_closing_stops_them() -> None:
         lambda: Limits(cpu_s=0),
         lambda: Limits(wall_s=-1),
         lambda: Limits(memory_mb=True),
+        lambda: Limits(memory_mb=-(10**5000)),
+        lambda: Limits(cpu_s=10**5000),
+        lambda: Limits(wall_s=1e300),
+        lambda: run_programs([], workers=-(10**5000)),
         lambda: Limits(memory_mb=0.5),  # pyright: ignore[reportArgumentType]
         lambda: Limits(cpu_s=float("nan")),
         lambda: run_program(b"print(1)"),  # pyright: ignore[reportArgumentType]

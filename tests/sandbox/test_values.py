@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyturn.sandbox import Opaque, same_value
-from polyturn.sandbox.values import MAX_DEPTH, dumps, from_tree, loads, snapshot, to_tree
+from polyturn.sandbox.values import (
+    ITEM,
+    LIMIT,
+    MAX_DEPTH,
+    count_nodes,
+    dumps,
+    from_tree,
+    loads,
+    shown,
+    snapshot,
+    to_tree,
+)
 
 scalars = (
     st.none()
@@ -132,9 +143,43 @@ def test_too_large_or_too_deep_values_are_opaque_as_a_whole() -> None:
     deep: list[object] = []
     for _ in range(MAX_DEPTH + 1):
         deep = [deep]
-    for value in (endless, deep, [0] * 11, "a" * 11, 10**60, np.zeros(11), [["a"] * 3] * 4):
-        assert isinstance(snapshot(value, limit=10), Opaque)
-    assert snapshot([0] * 9, limit=10) == [0] * 9
+    for value in (endless, deep, [0] * 11, "a" * 81, 10**400, np.zeros(11), [["a"] * 3] * 4):
+        assert isinstance(snapshot(value, limit=10 * ITEM), Opaque)
+    assert snapshot([0] * 9, limit=10 * ITEM) == [0] * 9
+
+
+def test_what_was_not_recorded_equals_nothing() -> None:
+    deep: list[object] = []
+    for _ in range(MAX_DEPTH + 1):
+        deep = [deep]
+    assert not same_value(snapshot(deep), deep)
+    large = list(range(LIMIT))
+    assert not same_value(snapshot(large), large)
+    assert same_value(large, tuple(large))  # what is expected may be as large as it likes
+    assert not same_value([0] * LIMIT, large)
+    assert not same_value(snapshot(Rude()), Rude())
+
+
+@given(st.recursive(json_values, lambda inner: st.dictionaries(st.text(), inner, max_size=3), max_leaves=20))
+def test_nodes_are_counted_as_the_parser_makes_them(tree: object) -> None:
+    def nodes(tree: object) -> int:
+        inner = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+        return 1 + sum(map(nodes, inner))
+
+    for text in (json.dumps(tree), json.dumps(tree, ensure_ascii=False), json.dumps(["\\" * 7 + '"', tree] * 40)):
+        assert nodes(json.loads(text)) <= count_nodes(text, 10**6) <= 3 * nodes(json.loads(text)) + 200
+
+
+def test_marks_inside_of_strings_are_no_nodes() -> None:
+    text = json.dumps(['[{,"\\' * 1000, "\\"])
+    assert count_nodes(text, 10**6) == 3
+    assert count_nodes("[" + '"",' * 1000 + '""]', 100) > 100
+
+
+def test_a_value_of_any_size_is_shown_in_a_message() -> None:
+    for value in (10**100_000, [10**5000], "x" * 10**6, list(range(10**6)), Rude(), Liar(5), None, b"x" * 10**6):
+        assert 0 < len(shown(value)) < 300
+    assert shown({"a": (1.5, "ü")}) == "{'a': (1.5, 'ü')}"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +191,14 @@ def test_too_large_or_too_deep_values_are_opaque_as_a_whole() -> None:
         "[Infinity]",
         "{}",
         '{"a":1}',
+        '[{"a":1,"b":2}]',
+        '{"tuple":[1],"tuple":[2]}',
+        '{"tuple":{"tuple":[1]}}',
+        '{"bytes":1}',
+        '{"complex":[1.0]}',
+        '{"range":[1,2,0]}',
+        '{"opaque":["a","' + "b" * 1000 + '"]}',
+        '{"set":[' + '{"tuple":[' * 500 + "]}" * 500 + "]}",
         '{"tuple":1}',
         '{"tuple":[1],"set":[]}',
         '{"set":[[1]]}',

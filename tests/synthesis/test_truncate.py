@@ -114,16 +114,30 @@ LINES = st.sampled_from(
 )
 
 
-@given(st.lists(LINES, max_size=12).map("\n".join))
-def test_a_sampler_may_stop_at_once(text: str) -> None:
+WHOLE = {
+    "steps under comments of their own": ("x = 1\n# then\ny = x\nprint(y)", 1, None),
+    "a comment behind the answer": ("x = 1\n# show it\nprint(x)\n# Example 2\nx = 3", 1, "next intent"),
+    "a print too many": ("print(1)\nprint(2)\nprint(3)", 2, "second print"),
+    "functions apart by two empty lines": ("def f():\n    return 1\n\n\nx = f()\n\n\nprint(x)", 1, None),
+    "prose before any answer": ('x = 1\n"""That was x."""\nprint(x)', 1, "prose"),
+}
+
+
+@pytest.mark.parametrize(("text", "prints", "reason"), WHOLE.values(), ids=WHOLE.keys())
+def test_a_whole_program_ends_once_it_has_shown_what_was_asked_for(text: str, prints: int, reason: str | None) -> None:
+    assert truncate(text, prints=prints).reason == reason
+
+
+@given(st.lists(LINES, max_size=12).map("\n".join), st.sampled_from([None, 1, 2]))
+def test_a_sampler_may_stop_at_once(text: str, prints: int | None) -> None:
     """What the sampler sees first, as the text grows character by character, is what the whole text says."""
-    ends = [(n, turn_end(text[:n])) for n in range(len(text) + 1)]
+    ends = [(n, turn_end(text[:n], prints)) for n in range(len(text) + 1)]
     sure = [(n, end) for n, end in ends if end is not None]
     if not sure:
         return
     n, end = sure[0]
     assert all(later == end for _, later in sure)
-    assert truncate(text[:n]).code == truncate(text).code
+    assert truncate(text[:n], prints=prints) == truncate(text, prints=prints)
 
 
 @given(st.lists(LINES, max_size=12).map("\n".join), st.booleans())

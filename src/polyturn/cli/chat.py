@@ -77,7 +77,7 @@ class Conversation:
         self.console = console
         self.session = session
         self._kept = session.source  # the program as it was last saved or loaded
-        self._refused = ""  # the line that would have lost the program; the same line again does it
+        self._refused = ""  # the line that would have lost something; the same line again does it
 
     def read(self, prompt: str) -> str:
         """The next line, without blanks around it; Ctrl-D counts as /quit."""
@@ -88,9 +88,11 @@ class Conversation:
         """Do what one line asks for and show what changed. Whether the chat goes on."""
         command, _, rest = words.partition(" ")
         rest = rest.strip()
-        if command in ("/quit", "/exit", "/load") and self._would_lose(words):
+        if words == "/load":
+            raise UserError("Name a saved session, as in /load FILE.json.")
+        if words != self._refused and (loss := self._loss(command, rest)):
             self._refused = words
-            raise UserError("The program is not saved: /save FILE keeps it, the same again drops it.")
+            raise UserError(loss)
         self._refused = ""
         if command in ("/quit", "/exit"):
             return False
@@ -125,8 +127,18 @@ class Conversation:
         self._kept = self.session.source
         return changed
 
-    def _would_lose(self, words: str) -> bool:
-        return bool(self.session.steps) and self.session.source != self._kept and words != self._refused
+    def _loss(self, command: str, rest: str) -> str:
+        """What a command would lose for good, said as a warning; empty where that is nothing."""
+        steps = self.session.steps
+        if command in ("/quit", "/exit", "/load"):
+            if steps and self.session.source != self._kept:
+                return "The program is not saved: /save FILE keeps it, the same again drops it."
+        elif command in ("/edit", "/retry"):
+            first = len(steps) if command == "/retry" else _number(rest.partition(" ")[0])
+            typed = [str(n) for n, step in enumerate(steps, 1) if n >= first > 0 and step.ended_by == "edited"]
+            if typed:
+                return f"This drops the code you typed for turn {', '.join(typed)}; the same again does it."
+        return ""
 
     def _obey(self, command: str, rest: str) -> list[Step]:
         """Carry a command out. Returns the turns that it changed, the last ones of the program."""

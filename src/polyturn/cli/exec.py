@@ -39,9 +39,13 @@ def execute(
     from polyturn.sandbox import Isolation, Limits, exec_file
     from polyturn.utils.progress import Counter
 
-    with Counter("programs") as counter:
-        limits, held = Limits(cpu_s, wall_s, memory_mb), Isolation(isolation, allow_weaker_isolation, packages)
-        summary = exec_file(programs, out, limits, workers, held, counter.show)
+    limits, held = Limits(cpu_s, wall_s, memory_mb), Isolation(isolation, allow_weaker_isolation, packages)
+    try:
+        with Counter("programs") as counter:
+            summary = exec_file(programs, out, limits, workers, held, counter.show)
+    except KeyboardInterrupt:
+        print(f"\nStopped. The results so far are in {out}; the same command runs the rest.", file=sys.stderr)
+        return 130
     for sentence in summary.malformed:
         print(sentence, file=sys.stderr)
     if json_output:
@@ -57,5 +61,8 @@ def execute(
         )
     else:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary.verdicts.items()))
-        print(f"{sum(summary.verdicts.values())} results in {out}: {counts or 'none'}")
+        kept = f" ({summary.kept} kept from an earlier run)" if summary.kept else ""
+        print(f"{sum(summary.verdicts.values())} results in {out}{kept}: {counts or 'none'}")
+        if summary.malformed:
+            print(f"lines of {programs} left out: {len(summary.malformed)}")
     return 1 if summary.malformed else 0

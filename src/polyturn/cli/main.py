@@ -5,6 +5,7 @@ there at once and a verb pays only for what it uses.
 """
 
 import sys
+from collections.abc import Collection
 from importlib import import_module
 
 VERBS = {
@@ -51,19 +52,27 @@ def _about(words: list[str]) -> int:
 
         print(f"polyturn {polyturn.__version__}")
         return 0
+    if words[1:2] in (["-h"], ["--help"]) and (group := _group(words[0])):
+        print(_help(group))
+        return 0
     return _unknown(words)
 
 
+def _group(word: str) -> list[str]:
+    """The verbs of two words that begin with this one."""
+    return [verb for verb in VERBS if " " in verb and verb.split()[0] == word]
+
+
 def _unknown(words: list[str]) -> int:
-    group = [v for v in VERBS if v.split()[0] == words[0]]
+    group = _group(words[0])
     meant = f"did you mean `polyturn {group[0]}`?" if group else "`polyturn --help` lists the verbs."
     print(f"polyturn: there is no verb {' '.join(words[:2])!r}; {meant}", file=sys.stderr)
     return 2
 
 
-def _help() -> str:
-    width = max(map(len, VERBS)) + 2
-    lines = [f"  {verb:<{width}}{text}" for verb, (_, text) in VERBS.items()]
+def _help(verbs: Collection[str] = VERBS) -> str:
+    width = max(map(len, verbs)) + 2
+    lines = [f"  {verb:<{width}}{VERBS[verb][1]}" for verb in verbs]
     return "\n".join(["Polyturn: language models that write programs turn by turn.", "", USAGE, "", *lines])
 
 

@@ -5,6 +5,7 @@ piped is what was written. Nothing in a user's text is read as markup.
 """
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import rich.console
 from rich.syntax import Syntax
@@ -39,11 +40,15 @@ def step(console: Console, number: int, turn: Step) -> None:
 
 
 def isolation(console: Console, layers: Sequence[str]) -> None:
-    """Say what kept the programs in, and what did not because this host has it not."""
-    console.print(f"Isolation of each run: {', '.join(layers)}.", style="dim")
-    if missing := lacking(layers):
-        text = f"Missing on this host: {', '.join(missing)}; `polyturn sandbox check` tells why."
-        console.print(text, style="yellow")
+    """Say how well the programs were kept in, in lines of at most 80 columns."""
+    missing = lacking(layers)
+    if not missing:
+        text, style = f"Isolation of each run: full, {len(layers)} layers; `polyturn sandbox check` lists them.", "dim"
+    else:
+        text = f"Isolation of each run: {len(layers)} layers. Missing on this host: {', '.join(missing)}; "
+        text, style = text + "`polyturn sandbox check` tells why.", "yellow"
+    for line in wrap(text, 80, break_on_hyphens=False):
+        console.print(line, style=style)
 
 
 def _outcome(turn: Step) -> list[tuple[str, str]]:

@@ -28,17 +28,16 @@ def train(
         set: Changes to the recipe by dotted path, as in stages.1.train.steps=100.
     """
     from polyturn.recipes.overrides import override
-    from polyturn.recipes.run import run
 
     if recipe not in RECIPES:
         raise UserError(f"There is no recipe {recipe}; there are: {', '.join(RECIPES)}.")
     module, name = RECIPES[recipe].split(":")
-    run(
-        override(getattr(import_module(module), name)(), set),
-        out,
-        overlap=overlap,
-        stop_after=_seconds(stop_after),
-    )
+    chosen = override(getattr(import_module(module), name)(), set)
+    seconds = _seconds(stop_after)
+
+    from polyturn.recipes.run import run  # after the arguments were read: it needs the training extra
+
+    run(chosen, out, overlap=overlap, stop_after=seconds)
     return 0
 
 

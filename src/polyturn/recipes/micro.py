@@ -9,7 +9,7 @@ values. The second is the curriculum, with a little of the first kept in.
 from dataclasses import replace
 
 from polyturn.model.config import ModelConfig
-from polyturn.recipes.run import Mixture, Recipe, Stage
+from polyturn.recipes.recipe import Mixture, Recipe, Stage
 from polyturn.train.config import OptimizerConfig, TrainConfig
 
 MODEL = ModelConfig(layers=6, width=192, heads=4, rotary=32, vocab=8192, context=2048)

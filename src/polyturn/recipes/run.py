@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,10 +25,10 @@ from polyturn.hub.catalogue import resolve
 from polyturn.hub.folder import write_folder
 from polyturn.model.copying import initialise_copying
 from polyturn.model.params import Params
+from polyturn.recipes.recipe import Recipe, Stage
 from polyturn.synthesis.turns import encode_for_training
 from polyturn.tokenizer.bpe import Tokenizer, load
 from polyturn.tokenizer.training import SPECIAL
-from polyturn.train.config import TrainConfig
 from polyturn.train.loop import train
 from polyturn.train.step import State, evaluate
 from polyturn.utils.atomic import replacing, write_text
@@ -38,40 +38,6 @@ from polyturn.utils.progress import Counter, track
 VALIDATION_PROGRAMS = 500
 
 type Document = tuple[list[int], list[bool]]
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """What a stage reads, in documents, and the length of its rows in tokens."""
-
-    row: int
-    repeats: int  # random tokens, twice
-    copies: int  # programs of nothing but literal values, names and prints, at most
-    programs: int  # programs of the curriculum, at most
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of training. It starts from the weights of the stage before, with a fresh optimiser."""
-
-    name: str
-    data: Mixture
-    train: TrainConfig
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A model trained on the curriculum."""
-
-    name: str
-    tokenizer: str  # a folder, or a built-in model whose tokenizer is taken
-    programs: int  # composed for the corpus; most of them pass verification
-    copies: int  # of which nothing but literal values, names and prints, composed besides
-    stages: tuple[Stage, ...]
-
-    def __post_init__(self) -> None:
-        if not self.stages or any(s.train.model != self.stages[0].train.model for s in self.stages):
-            raise UserError("A recipe needs at least one stage, and all its stages the same model.")
 
 
 def run(recipe: Recipe, out: Path, overlap: Path | None = None, stop_after: float = float("inf")) -> Path | None:

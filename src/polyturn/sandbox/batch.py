@@ -50,7 +50,7 @@ def _run_part(part: list[str], limits: Limits, pool: Pool) -> list[Result]:
         "wall_s": limits.wall_clock_s,
     }
     ((ending,),) = pool.run([Task((request,), limits)])
-    done, flaw = read_frames(ending, len(part))
+    done, flaw = read_frames(ending, len(part), limits)
     done = [replace(in_time(result, limits), layers=ending.layers) for result in done]
     if ending.trouble:
         return [without_outcome(ending, limits)] * len(part)

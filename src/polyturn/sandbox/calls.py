@@ -18,14 +18,14 @@ from __future__ import annotations
 import builtins
 import os
 
-from .values import Opaque, Tagged, dumps, loads
+from .values import Opaque, Tagged, dumps, loads, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _MOST_BYTES = 64 << 20
-_LIMIT = 16 << 20  # items and characters of one message
+_LIMIT = 64 << 20  # characters of one message, items counted as several (`values.ITEM`)
 _PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range, type(None), Opaque)
 
 
@@ -100,7 +100,7 @@ class Peer:
                 error = self._exception(*rest)
                 if isinstance(error, StopIteration) and method != "next":
                     # It would end a loop of the caller as if all were done: as in a generator (PEP 479), it may not.
-                    raise RemoteRuntimeError(f"a function raised StopIteration: {error.value!r}")
+                    raise RemoteRuntimeError(f"a function raised StopIteration: {shown(error.value)}")
                 raise error
 
     def globals(self, names: list[str]) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Peer:
         body = self._read(size)
         if len(body) < size:
             return None
-        message = loads(body, self._refer)
+        message = loads(str(body, "ascii"), self._refer)
         if not isinstance(message, list) or [type(part) for part in message] not in _SHAPES:
             raise ValueError("not a message")
         return message
@@ -206,15 +206,6 @@ class Peer:
 
 
 _SHAPES = ([str, int, str, list, dict], [str, list, list, str], *([str, kind, dict] for kind in (*_PLAIN, Remote)))
-
-
-def names_in(code: Any) -> set[str]:
-    """All names that a code object and those inside it look up, attributes among them."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if hasattr(constant, "co_names"):
-            names |= names_in(constant)
-    return names
 
 
 def _is_exception(kind: object) -> bool:

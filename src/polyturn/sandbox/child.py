@@ -23,8 +23,8 @@ import time
 from _sitebuiltins import Quitter, _Helper
 
 from . import guard
-from .calls import NoFunctionError, Peer, Remote, RemoteError, names_in
-from .record import CappedBytes, Recorder, text_stream
+from .calls import NoFunctionError, Peer, Remote, RemoteError
+from .record import ERROR_TEXT, ERROR_TYPE, CappedBytes, Recorder, text_stream
 from .values import dumps, quote  # pyright: ignore[reportPrivateImportUsage]
 
 TYPE_CHECKING = False
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 PROGRAM = "<program>"
 REQUEST, RESULTS, CHANNEL = 3, 4, 5  # descriptors
 _FRAMES = 64  # innermost frames kept of a traceback
-_TEXT = 20_000  # characters kept of a message or traceback
 _Module = type(sys)
 _write, _exit, _getpid, _waitpid, _sleep = os.write, os._exit, os.getpid, os.waitpid, time.sleep
 _clock = time.perf_counter
+_excepthook = sys.excepthook
 
 
 def prepare() -> None:
@@ -67,12 +67,12 @@ def main() -> None:
             guard.start_timers(request["cpu_s"], request["wall_s"])
             _run_captured(source, request["output_bytes"], home)
         _exit(0)
-    recorder = Recorder(4 * request["output_bytes"])
+    recorder = Recorder(request["output_bytes"])
     (source,) = request["programs"]
     if request["mode"] == "called":
         outcome = _run(source, recorder, after=lambda outcome, namespace: _be_called(outcome, namespace, recorder))
     elif request["mode"] == "tests":
-        outcome = _run(source, recorder, before=lambda namespace: _meet_program(namespace, source, request))
+        outcome = _run(source, recorder, before=lambda namespace: _meet_program(namespace, request))
     else:
         outcome = _run(source, recorder)
     if not outcome.told:
@@ -94,12 +94,12 @@ def _be_called(outcome: Outcome, namespace: dict[str, Any], recorder: Recorder) 
         _sleep(3600)
 
 
-def _meet_program(namespace: dict[str, Any], tests: str, request: dict[str, Any]) -> None:
+def _meet_program(namespace: dict[str, Any], request: dict[str, Any]) -> None:
     """Give the tests what they may call: the prelude's own, the entry point, and the program's for other names."""
     peer = Peer(CHANNEL)
     exec(compile(request["prelude"], "<prelude>", "exec", dont_inherit=True), namespace)
     entry_point = request["entry_point"]
-    wanted = names_in(compile(tests, PROGRAM, "exec")) - namespace.keys() - set(dir(builtins)) | {entry_point}
+    wanted = set(request["names"]) - namespace.keys() - set(dir(builtins)) | {entry_point}
     namespace.update(peer.globals(sorted(wanted)))
     if not isinstance(namespace.get(entry_point), Remote):
         raise NoFunctionError(f"the program has no function {entry_point}")
@@ -159,7 +159,7 @@ def _run_captured(source: str, output_bytes: int, home: str) -> None:
     sys.stdin = io.StringIO("")
     sys.stdout = text_stream(stdout, "surrogateescape")
     sys.stderr = text_stream(stderr, "backslashreplace")
-    recorder = Recorder(4 * output_bytes)
+    recorder = Recorder(output_bytes)
     _seed(source)
     outcome = _run(source, recorder)
     sys.stdin, sys.stdout, sys.stderr = keep_stdin, keep_stdout, keep_stderr
@@ -195,6 +195,7 @@ class Outcome:
         self.status = 0  # its exit code, where its parent is a program
         self.ended = False  # whether its last statement was reached
         self.told = False  # whether its frame was sent
+        self.shown = False  # whether its error was shown by a hook of its own
 
 
 def _run(
@@ -215,6 +216,9 @@ def _run(
     own_builtins.__dict__.update(builtins.__dict__)
     namespace = main_module.__dict__
     namespace["__builtins__"] = own_builtins
+    namespace["__file__"] = PROGRAM
+    sys.excepthook = _excepthook
+    _show_source(source)
     sys.modules["__main__"], sys.modules["builtins"] = main_module, own_builtins
     try:
         if before is not None:
@@ -240,13 +244,11 @@ def _run(
         if outcome.error is None:
             _note(outcome, error, source)
     if _getpid() != pid:  # a copy made with os.fork: it exits as it would, and reports and runs nothing more
-        if outcome.error is not None and outcome.error["traceback"]:
+        if outcome.error is not None and outcome.error["traceback"] and not outcome.shown:
             _complain(outcome.error["traceback"].rstrip())
         _flush()
         _exit(outcome.status)
     _flush()
-    if recorder.full:
-        outcome.verdict = "output-limit"
     return outcome
 
 
@@ -285,21 +287,57 @@ def _note(outcome: Outcome, error: BaseException, source: str) -> None:
         message = str(error)
     except BaseException:
         message = "<its text failed>"
-    try:
-        text = "" if isinstance(error, SystemExit) else _traceback(error, source)
-    except BaseException:  # a program that broke the standard library keeps its error, without the frames
-        text = ""
-    kind = type(error).__name__
-    outcome.error = {"type": kind, "message": message[:_TEXT], "line": line, "traceback": text[-_TEXT:]}
+    text = ""
+    if not isinstance(error, SystemExit):
+        if sys.excepthook is not _excepthook:
+            text = _call_hook(error)
+            outcome.shown = bool(text)
+        try:
+            text = text or _traceback(error, source)
+        except BaseException:  # a program that broke the standard library keeps its error, without the frames
+            text = ""
+    outcome.error = {
+        "type": type(error).__name__[:ERROR_TYPE],
+        "message": message[:ERROR_TEXT],
+        "line": line,
+        "traceback": text[-ERROR_TEXT:],
+    }
     if isinstance(error, RemoteError):
         outcome.error["remote"] = True
 
 
-def _traceback(error: BaseException, source: str) -> str:
+def _show_source(source: str) -> None:
+    """Let tracebacks and `inspect.getsource` find the program's lines, as if it were a file."""
     import linecache
-    import traceback
 
     linecache.cache[PROGRAM] = (len(source), None, source.splitlines(keepends=True), PROGRAM)
+
+
+def _call_hook(error: BaseException) -> str:
+    """Show the error by the program's own `sys.excepthook`, with the frames from the program's on.
+
+    Returns what that wrote to stderr, where it then stands too; nothing if the hook failed.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != PROGRAM:
+        trace = trace.tb_next
+    stream, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+    except BaseException:
+        return ""
+    finally:
+        written, sys.stderr = sys.stderr, stream
+        text = written.getvalue() if isinstance(written, io.StringIO) else ""
+        if text:
+            _complain(text.removesuffix("\n"))
+    return text
+
+
+def _traceback(error: BaseException, source: str) -> str:
+    import traceback
+
+    _show_source(source)  # again, for a program may have cleared the cache
     report: Any = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
     pending = [report]
     while pending:
@@ -339,7 +377,6 @@ def _has_children() -> bool:
 def _frame(outcome: Outcome, recorder: Recorder, stdout: bytes, stderr: bytes) -> str:
     fields = {
         "verdict": outcome.verdict,
-        "text": recorder.last_text(),
         "stdout": stdout.decode("utf-8", "replace"),
         "stderr": stderr.decode("utf-8", "replace"),
         "cpu": guard.cpu_seconds() - outcome.cpu,
@@ -347,7 +384,7 @@ def _frame(outcome: Outcome, recorder: Recorder, stdout: bytes, stderr: bytes) -
         "memory": guard.peak_memory_mb(),
     }
     error = "null" if outcome.error is None else "{" + _members(outcome.error) + "}"
-    return f'{{{_members(fields)},"error":{error},"printed":[{",".join(recorder.calls)}]}}'
+    return f'{{{_members(fields)},"text":{recorder.last_text()},"error":{error},"printed":{recorder.calls()}}}'
 
 
 def _members(fields: dict[str, Any]) -> str:

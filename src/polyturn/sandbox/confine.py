@@ -251,13 +251,19 @@ class Plan:
         guard.limit_program(job.cpu_s, self._mapped + job.memory, job.file_bytes)
 
     def _become_other(self, user: int) -> None:
-        from errno import EACCES
-
         os.setgroups([])
         _become(user)
         for path in (os.__file__, *self.settings["packages"].values()):
             if not os.access(path, os.R_OK):
-                raise OSError(EACCES, "only root can read the interpreter and its packages", path)
+                raise OSError(f"{_barrier(path)}; use a Python, and packages, that every user can read")
+
+
+def _barrier(path: str) -> str:
+    """Why this user cannot read a path."""
+    for folder in (path[:end] for end in range(1, len(path)) if path[end] == "/"):
+        if not os.access(folder, os.X_OK):
+            return f"only root can enter {folder}, where Python or a package lies"
+    return f"only root can read {path}"
 
 
 def _drop_capabilities(job: Job) -> None:

@@ -5,18 +5,23 @@ program is not given the text of the tests; it cannot patch what they use, nor r
 It is told the names that they use and do not define; a helper that the prelude does not define is the program's own.
 """
 
+import dis
 import secrets
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import lru_cache
+from types import CodeType
 from typing import NamedTuple
 
 from .limits import DEFAULT_ISOLATION, DEFAULT_LIMITS, Isolation, Limits, SandboxError
 from .pool import Pool, shared_pool
 from .result import Result, of_one
+from .values import shown
 from .worker import Ending, Task
 
+_GLOBAL_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 INPROC = "inproc"  # in the layers of a result: the program shared a process with its tests
 
 
@@ -85,12 +90,9 @@ def _task(job: FunctionJob, limits: Limits, inproc: bool) -> Task:
     if not all(isinstance(text, str) for text in job):
         raise SandboxError("program, tests, entry point and prelude must be text")
     if not job.entry_point.isidentifier():
-        raise SandboxError(f"the entry point {job.entry_point!r} is not the name of a function")
-    for name, text in (("tests", job.tests), ("prelude", job.prelude)):
-        try:
-            compile(text, name, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            raise SandboxError(f"the {name} are not Python: {error}; mend the benchmark's file") from None
+        raise SandboxError(f"the entry point {shown(job.entry_point)} is not the name of a function")
+    names = _names("tests", job.tests)
+    _names("prelude", job.prelude)
     check = f"{job.tests}\n\ncheck({job.entry_point})\n"
     common = {"output_bytes": limits.output_bytes}
     if inproc:
@@ -98,8 +100,28 @@ def _task(job: FunctionJob, limits: Limits, inproc: bool) -> Task:
         word = secrets.token_hex(16)
         source = f"{job.program}\n\n{check}\nprint({word!r})\n"
         return Task(({"mode": "program", "programs": [source], "word": word, **common},), limits)
-    tests = {"mode": "tests", "programs": [check], "prelude": job.prelude, "entry_point": job.entry_point, **common}
-    return Task((tests, {"mode": "called", "programs": [job.program], **common}), limits)
+    tests = {"mode": "tests", "programs": [check], "prelude": job.prelude, "entry_point": job.entry_point}
+    return Task((tests | {"names": names, **common}, {"mode": "called", "programs": [job.program], **common}), limits)
+
+
+@lru_cache(256)
+def _names(what: str, text: str) -> tuple[str, ...]:
+    """The global names that the text uses and does not define. SandboxError if it is not Python.
+
+    A benchmark has the same few tests for many programs.
+    """
+    try:
+        code = compile(text, what, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        raise SandboxError(f"the {what} are not Python: {error}; mend the benchmark's file") from None
+    defined = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_NAME"}
+    return tuple(sorted(_loaded(code) - defined))
+
+
+def _loaded(code: CodeType) -> set[str]:
+    """The names that a code object, and those inside it, look up beyond their own variables and attributes."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL_LOADS}
+    return names.union(*[_loaded(inner) for inner in code.co_consts if isinstance(inner, CodeType)])
 
 
 def _judge(endings: list[Ending], limits: Limits, task: Task) -> Result:

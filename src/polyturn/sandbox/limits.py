@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from .values import shown
+
 type Level = Literal["full", "light"]
 
 
@@ -21,7 +23,7 @@ class Limits:
     memory_mb: address space on top of the bare interpreter's, MiB (Linux).
     output_bytes: bytes on stdout, and as many on stderr; the record of printed values is bounded to match.
 
-    Raises SandboxError for a limit that is not a positive number, the last two whole ones.
+    Raises SandboxError for a limit that is not a positive number below 2**40, the last two whole ones.
     """
 
     cpu_s: float = 5.0
@@ -35,9 +37,9 @@ class Limits:
             value = getattr(self, name)
             if name == "wall_s" and value is None:
                 continue
-            if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < float("inf"):
+            if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < 1 << 40:
                 whole = "whole " if kind is int else ""
-                raise SandboxError(f"the limit {name} is {value!r}: give a positive {whole}number")
+                raise SandboxError(f"the limit {name} is {shown(value)}: give a positive {whole}number below 2**40")
 
     @property
     def wall_clock_s(self) -> float:

@@ -17,11 +17,14 @@ from typing import NamedTuple
 
 from .layers import reason, required
 from .limits import Isolation, SandboxError
+from .values import shown
 from .worker import Ending, Task, Worker, WorkerDied, abandon_all
 
 _AHEAD = 2  # tasks sent to a worker
-_WINDOW = 32  # results per worker held back for the sake of their order
+_WINDOW = 32  # results per worker held back for the sake of their order,
+_WINDOW_BYTES = 64 << 20  # unless together they are as large as this
 _TRIES = 2
+_LONGEST_WAIT_S = 3600.0  # poll(2) takes no more than 24 days
 _MOST_IDLE = 8
 
 
@@ -61,7 +64,7 @@ class Pool:
     def __init__(self, workers: int, isolation: Isolation, memory_mb: int) -> None:
         """SandboxError unless that many can run side by side."""
         if workers < 1:
-            raise SandboxError(f"workers is {workers}: give 1 or more")
+            raise SandboxError(f"workers is {shown(workers)}: give 1 or more")
         self.isolation = isolation
         self._memory_mb = memory_mb
         self._most = workers
@@ -97,7 +100,9 @@ class Pool:
         while True:
             while more or again:
                 worker = self._least_busy(running)
-                if worker is None or (not again and taken - given >= _WINDOW * self._most):
+                held = sum(len(one.stdout) + len(one.stderr) + len(one.results) for all in done.values() for one in all)
+                full = taken - given >= _WINDOW * self._most or held >= _WINDOW_BYTES
+                if worker is None or (not again and full):
                     break
                 if again:
                     item = again.popleft()
@@ -148,7 +153,7 @@ class Pool:
         busy = [worker for worker, queue in running.items() if queue]
         if not busy:
             return
-        timeout = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
+        timeout = min(max(0.0, min(worker.deadline for worker in busy) - time.monotonic()), _LONGEST_WAIT_S)
         for key, _ in self._selector.select(timeout):
             worker: Worker = key.fileobj  # pyright: ignore[reportAssignmentType]: what was registered
             try:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import builtins
 import io
 import sys
+from collections import deque
 
-from .values import dumps
+from .values import ITEM, Opaque, count_nodes, dumps, quote, too_large  # pyright: ignore[reportPrivateImportUsage]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,17 +21,39 @@ if TYPE_CHECKING:
 _print = builtins.print
 
 
+_ARGUMENTS = 1000  # of one call that are recorded one by one
+_FEW_NODES = 16  # of two opaque values
+_SLACK = 1 << 14  # characters, for programs whose output limit is tiny
+ERROR_TEXT = 20_000  # characters kept of a message or traceback
+ERROR_TYPE = 200
+
+
+def most_nodes(output_bytes: int) -> int:
+    """JSON nodes (`values.count_nodes`) that a child sends at most of one program, its frame's own included."""
+    return output_bytes // 8 + 4096
+
+
+def most_record(output_bytes: int) -> int:
+    """Characters of tagged JSON that are kept of a program's printed values: about twice what their text takes."""
+    return 2 * output_bytes + _SLACK
+
+
 class Recorder:
     """Stands in for `print` and keeps what it printed on stdout.
 
-    limit: characters of tagged JSON kept in all, and items of one value. An ordinary value takes about as
-    many characters as its printed text, so a program within its output limit stays within this one.
+    It ends no program: only what was written counts against the output limit. A value whose record would be too large
+    (numpy prints a large array in few words) is noted as opaque, and when all of them are, the oldest calls are
+    forgotten. A program that has printed more than fits has only small values noted from then on, for writing those
+    down takes its time.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.calls: list[str] = []
-        self.full = False
-        self._room = limit
+    def __init__(self, output_bytes: int) -> None:
+        self._most_text = output_bytes
+        self._most = self._room = self._effort = most_record(output_bytes)
+        self._most_nodes = self._nodes = most_nodes(output_bytes) - 256
+        self._small = self._most // 128
+        self._kept: deque[tuple[str, int]] = deque()
+        self._forgotten = 0
         self._texts: list[str] = []
         self._separator = " "
         self._stdout = sys.stdout
@@ -48,21 +71,61 @@ class Recorder:
             return _print(*args, sep=sep, end=end, file=file, flush=flush)  # pyright: ignore
         texts = [arg if type(arg) is str else str(arg) for arg in args]
         _print(*texts, sep=sep, end=end, flush=flush)
-        if self.full or sys.stdout is not self._stdout:
+        if sys.stdout is not self._stdout:
             return
-        call = "[" + ",".join([dumps(arg, self._room) for arg in args]) + "]"
-        self._room -= len(call)
-        if self._room < 0:
-            self.full = True
-            return
-        self.calls.append(call)
+        self._keep(*self._record(args))
         if texts:
             self._texts = texts
             self._separator = " " if sep is None else sep
 
+    def _record(self, args: tuple[object, ...]) -> tuple[str, int]:
+        """The arguments of a call as a JSON list, and its nodes."""
+        room = max(self._effort, self._small)
+        parts: list[str] = []
+        for arg in args[:_ARGUMENTS]:
+            if room < 0:
+                break
+            parts.append(dumps(arg, room))
+            room -= len(parts[-1]) + ITEM
+        if len(parts) < len(args):
+            parts.append(_more(len(args) - len(parts)))
+        call = "[" + ",".join(parts) + "]"
+        nodes = count_nodes(call, self._most_nodes) + 1
+        if len(call) >= self._most or nodes > self._most_nodes:
+            call = "[" + too_large(args[0]) + ("," + _more(len(args) - 1) if len(args) > 1 else "") + "]"
+            nodes = _FEW_NODES
+        self._effort -= len(call)
+        return call, nodes
+
+    def _keep(self, call: str, nodes: int) -> None:
+        self._kept.append((call, nodes))
+        self._room -= len(call) + 1
+        self._nodes -= nodes
+        while self._room < 0 or self._nodes < 0:
+            call, nodes = self._kept.popleft()
+            self._room += len(call) + 1
+            self._nodes += nodes
+            self._forgotten += 1
+
+    def calls(self) -> str:
+        """The calls that are kept as a JSON list of lists; the first stands for those that were forgotten, if any."""
+        calls = [call for call, _ in self._kept]
+        if self._forgotten:
+            calls.insert(0, "[" + dumps(Opaque("...", f"<{self._forgotten} earlier calls of print>")) + "]")
+        return "[" + ",".join(calls) + "]"
+
     def last_text(self) -> str:
-        """The text of the last call that had arguments, without its end."""
-        return self._separator.join(self._texts)
+        """The text of the last call that had arguments, without its end, as JSON.
+
+        Cut where that would take more than twice the output limit: text of little but control characters, say.
+        """
+        text = self._separator.join(self._texts)[: self._most_text]
+        quoted = quote(text)
+        return quoted if len(quoted) <= self._most else quote(text[: self._most_text // 6])
+
+
+def _more(count: int) -> str:
+    return dumps(Opaque("...", f"<{count} more values>"))
 
 
 class CappedBytes(io.BytesIO):

@@ -4,13 +4,13 @@ Verdicts are the parent's. A child only says how its program ended (`passed`, `e
 the parent believes that as far as it agrees with what was seen from outside: the clock, the files, the exit.
 """
 
-import json
 import signal
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from .limits import Limits
-from .values import from_tree, same_value, to_tree
+from .record import ERROR_TEXT, ERROR_TYPE, most_nodes
+from .values import check, count_nodes, parse, same_value, shown, to_tree
 from .worker import Ending
 
 type Verdict = Literal["passed", "wrong", "error", "timeout", "memory", "output-limit", "forbidden", "internal-error"]
@@ -28,7 +28,7 @@ class ProgramError:
     type: the exception's class, or one of Exit, Signal, TimeLimit, MemoryLimit, OutputLimit, BadResult,
         SystemCall, SandboxError.
     line: of the program, from 1, where one is to blame; of the tests, where those found it (`grade_function`).
-    traceback: as Python prints it, the program's frames only.
+    traceback: as Python prints it, the program's frames only; or what its own `sys.excepthook` wrote to stderr.
     remote: it was raised by the program in a call, and not caught by the tests that made the call.
     """
 
@@ -49,7 +49,9 @@ class Result:
         `internal-error`: the sandbox failed, not the program, so that this must not be scored.
     stdout, stderr: what it wrote, as UTF-8, up to the output limit.
     printed: the arguments of each call of `print` to stdout, as they were then: plain built-in values, and `Opaque`
-        for anything else. Empty unless the program came to an end that it could report.
+        for anything else, and for what is too large to keep (`record.Recorder`; what a program can print in full within
+        its output limit rarely is). Where a program has printed too much in all, the first call stands for those that
+        were left out: one `Opaque` that tells their number. Empty unless it came to an end that it could report.
     last_text: the text of the last call of `print` that had arguments, without its end.
     error: None for `passed` and `wrong`.
     cpu_s, wall_s: seconds; cpu_s with the processes that it started and waited for.
@@ -67,6 +69,13 @@ class Result:
     wall_s: float = 0.0
     memory_mb: float = 0.0
     layers: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line of bounded length, whatever was printed."""
+        shorts = [f"{name}={shown(getattr(self, name))}" for name in ("stdout", "stderr", "last_text", "error")]
+        last = shown(self.printed[-1]) if self.printed else "none"
+        shorts += [f"printed={len(self.printed)} calls, the last {last}", f"cpu_s={self.cpu_s:.3g}"]
+        return f"Result({self.verdict!r}, {', '.join(shorts)}, wall_s={self.wall_s:.3g}, layers={self.layers})"
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON types; `printed` as tagged JSON (`values.py`), times to the microsecond."""
@@ -103,14 +112,23 @@ class Result:
         return self if match else replace(self, verdict="wrong")
 
 
-def read_outcome(frame: dict[str, Any]) -> Result:
-    """The result that a child's frame tells. ValueError for a frame that no honest child sends."""
+def read_outcome(text: str, limits: Limits) -> Result:
+    """The result that a child's frame tells. ValueError for a frame that no honest child sends.
+
+    A program can forge it. So its values are counted before they are made, and no text is longer than an honest one.
+    """
+    if count_nodes(text, most_nodes(limits.output_bytes)) > most_nodes(limits.output_bytes):
+        raise ValueError("it holds more values than a program may print")
+    frame = parse(text)
+    if not isinstance(frame, dict):
+        raise ValueError("it is not an object")
     verdict = frame.get("verdict")
     if verdict not in ("passed", "error", "memory", "output-limit"):
         raise ValueError("the verdict is not one that a child gives")
     calls = frame.get("printed")
     if not isinstance(calls, list) or not all(isinstance(call, list) for call in calls):
         raise ValueError("printed is not a list of lists")
+    check(calls)
     error = None if frame.get("error") is None else _read_error(frame["error"])
     if verdict == "output-limit":
         error = ProgramError("OutputLimit", "it wrote or printed more than the output limit")
@@ -118,10 +136,10 @@ def read_outcome(frame: dict[str, Any]) -> Result:
         raise ValueError("the error does not go with the verdict")
     return Result(
         verdict,
-        stdout=_text(frame, "stdout"),
-        stderr=_text(frame, "stderr"),
-        printed=tuple(tuple(from_tree(value) for value in call) for call in calls),
-        last_text=_text(frame, "text"),
+        stdout=_text(frame, "stdout", limits.output_bytes),
+        stderr=_text(frame, "stderr", limits.output_bytes),
+        printed=tuple(map(tuple, calls)),
+        last_text=_text(frame, "text", limits.output_bytes),
         error=error,
         cpu_s=_number(frame, "cpu"),
         wall_s=_number(frame, "wall"),
@@ -134,7 +152,7 @@ def of_one(ending: Ending, limits: Limits, dismissed_is_well: bool = False) -> R
 
     dismissed_is_well: it was to answer calls after its outcome, until it was dismissed; otherwise it ended too early.
     """
-    outcomes, flaw = read_frames(ending, 1)
+    outcomes, flaw = read_frames(ending, 1, limits)
     if dismissed_is_well and outcomes and outcomes[0].verdict == "passed" and not ending.dismissed:
         outcomes = []
     failed = without_outcome(ending, limits, flaw)
@@ -154,13 +172,13 @@ def of_one(ending: Ending, limits: Limits, dismissed_is_well: bool = False) -> R
     return in_time(seen, limits)
 
 
-def read_frames(ending: Ending, most: int) -> tuple[list[Result], str]:
+def read_frames(ending: Ending, most: int, limits: Limits) -> tuple[list[Result], str]:
     """The outcomes that a child wrote, at most that many, and what is wrong with the rest, if anything.
 
     A piece of a frame at the end is nothing wrong: the child was stopped while it wrote.
     """
     outcomes: list[Result] = []
-    data, at = ending.results, 0
+    data, at = memoryview(ending.results), 0
     while len(data) - at >= 4:
         size = int.from_bytes(data[at : at + 4], "big")
         body = data[at + 4 : at + 4 + size]
@@ -172,10 +190,7 @@ def read_frames(ending: Ending, most: int) -> tuple[list[Result], str]:
             break
         at += 4 + size
         try:
-            frame = json.loads(body)
-            if not isinstance(frame, dict):
-                raise ValueError("it is not an object")
-            outcomes.append(read_outcome(frame))
+            outcomes.append(read_outcome(str(body, "ascii"), limits))
         except (ValueError, RecursionError, ArithmeticError, TypeError) as error:
             return outcomes, f"a result that cannot be read: {error}"[:200]
     return outcomes, ""
@@ -249,16 +264,16 @@ def _read_error(tree: Any) -> ProgramError:
     if not isinstance(tree, dict):
         raise ValueError("the error is not an object")
     line = tree.get("line")
-    if line is not None and type(line) is not int:
-        raise ValueError("the line of the error is not a number")
-    remote = tree.get("remote", False) is True
-    return ProgramError(_text(tree, "type"), _text(tree, "message"), line, _text(tree, "traceback"), remote)
+    if line is not None and not (type(line) is int and 0 <= line < 1 << 31):
+        raise ValueError("the line of the error is not the number of one")
+    kind, message, trace = _text(tree, "type", ERROR_TYPE), _text(tree, "message"), _text(tree, "traceback")
+    return ProgramError(kind, message, line, trace, tree.get("remote", False) is True)
 
 
-def _text(tree: dict[str, Any], name: str) -> str:
+def _text(tree: dict[str, Any], name: str, most: int = ERROR_TEXT) -> str:
     text = tree.get(name)
-    if not isinstance(text, str):
-        raise ValueError(f"{name} is not text")
+    if not isinstance(text, str) or len(text) > most:
+        raise ValueError(f"{name} is not text, or a long one")
     return text.encode("utf-8", "backslashreplace").decode()  # without surrogates, which cannot be printed
 
 

@@ -32,11 +32,16 @@ try:
 except ImportError:  # an interpreter without the C accelerator
     from json.encoder import encode_basestring_ascii as quote
 
-LIMIT = 1 << 20  # items plus characters written for one value
+LIMIT = 1 << 20
+ITEM = 8  # what an item takes of a limit: each costs its reader many times what a character of text does
 MAX_DEPTH = 100
 _TEXT = 200  # characters kept of an opaque value's repr
-_SAME_HASH = 100
-_TAGS = ("tuple", "set", "frozenset", "dict", "int", "float", "surrogates", "bytes", "complex", "range", "opaque")
+_SAME_HASH = 32
+_FEW = 100  # values that need no closer count
+_DIGITS = 32  # more than any number that is written as such
+_TOO_LARGE = "<too large or too deep to record>"
+_UNRECORDED = "<could not be recorded>"
+_NO_REPR = "<its repr failed>"
 _UNORDERED = 64  # members of sets or dicts matched one against another, once exact matches are set aside
 
 
@@ -80,22 +85,22 @@ def dumps(value: object, limit: int = LIMIT, other: Callable[[object], object] |
     """The value as tagged JSON, ASCII only, on one line. Never raises: whatever is not plain is opaque.
 
     other: gives something to write in the place of what is not plain: a plain value, or a `Tagged` one.
-    A value of more than `limit` items and characters, or nested deeper than MAX_DEPTH (a list that holds
-    itself), is opaque as a whole.
+    A value of more than `limit` characters, an item counted as ITEM of them, or nested deeper than MAX_DEPTH (a list
+    that holds itself), is opaque as a whole.
     """
     parts: list[str] = []
     try:
         _write(value, parts, [limit], 0, other)
     except _TooLarge:
-        return _opaque(value, "<too large or too deep to record>")
+        return too_large(value)
     except Exception:  # a type that lies about itself, or a container changed by its own member's repr
-        return _opaque(value, "<could not be recorded>")
+        return _opaque(value, _UNRECORDED)
     return "".join(parts)
 
 
 def _write(value: Any, parts: list[str], room: list[int], depth: int, other: Any) -> None:
     kind = type(value)
-    room[0] -= 1
+    room[0] -= ITEM
     if room[0] < 0 or depth > MAX_DEPTH:
         raise _TooLarge
     if value is None:
@@ -196,10 +201,15 @@ def _from_numpy(value: Any, room: list[int]) -> object:
         plain = value.item()
         return value if type(plain) is type(value) else plain  # a long double has no Python equal
     if isinstance(value, numpy.ndarray):
-        if value.size > room[0]:
+        if value.size * ITEM > room[0]:
             raise _TooLarge
         return value.tolist()
     return value
+
+
+def too_large(value: object) -> str:
+    """What stands for a value that is too large or too deep, as tagged JSON."""
+    return _opaque(value, _TOO_LARGE)
 
 
 def _opaque(value: object, text: str | None = None) -> str:
@@ -209,39 +219,107 @@ def _opaque(value: object, text: str | None = None) -> str:
             text = repr(value)
         return '{"opaque":[' + quote(name[:_TEXT]) + "," + quote(text[:_TEXT]) + "]}"
     except BaseException:  # a __repr__ that raises, be it SystemExit
-        return '{"opaque":["?","<its repr failed>"]}'
+        return '{"opaque":["?",' + quote(_NO_REPR) + "]}"
 
 
 # ---- reading
 
 
-def loads(text: str | bytes, other: Callable[[str, object], object] | None = None) -> object:
+class _Object(dict[str, object]):
+    """A JSON object that is no tagged value."""
+
+
+def loads(text: str, other: Callable[[str, object], object] | None = None) -> object:
     """The value of a tagged JSON text. ValueError for anything `dumps` would not have written.
 
     other: makes the value of a `Tagged` one from its tag and body, or raises ValueError.
     """
+    value = parse(text, other)
+    check(value)
+    return value
+
+
+def parse(text: str, other: Callable[[str, object], object] | None = None) -> object:
+    """JSON with the values of tagged objects in the place of these, and other objects as they are.
+
+    Parts of it that are to be values have to pass `check`. ValueError for what is not JSON, or not a value under a tag.
+    """
     import json
 
+    def read(pairs: list[tuple[str, Any]]) -> object:
+        if len(pairs) == 1:
+            ((tag, body),) = pairs
+            if tag in _READERS:
+                return _READERS[tag](body)
+            if other is not None:
+                return other(tag, body)
+        return _Object(pairs)
+
     try:
-        return _read(json.loads(text, parse_constant=_refuse), 0, other)
+        return json.loads(text, parse_constant=_refuse, parse_int=_small, object_pairs_hook=read)
     except RecursionError:
         raise ValueError("the JSON is nested too deep") from None
+    except (TypeError, IndexError) as error:
+        raise ValueError(f"not a value in tagged JSON: {error}") from None
+
+
+def check(value: object) -> None:
+    """Raise ValueError if a parsed value is nested too deep, or holds an object that is no tagged value."""
+    layer = [value]
+    for _ in range(MAX_DEPTH + 2):
+        inner: list[object] = []
+        for item in layer:
+            kind = type(item)
+            if kind in (list, tuple, set, frozenset):
+                inner += item  # pyright: ignore[reportOperatorIssue]
+            elif kind is dict:
+                inner += [*item, *item.values()]  # pyright: ignore
+            elif kind is _Object:
+                raise ValueError("an object that is no value in tagged JSON")
+        if not inner:
+            return
+        layer = inner
+    raise ValueError("the value is nested too deep")
+
+
+def count_nodes(text: str, most: int) -> int:
+    """An upper bound of the values that parsing a JSON text would make, or any number above `most`.
+
+    It counts the commas and brackets outside of strings, and the strings, which takes a hundredth of the parser's time
+    and memory. `text` need not be JSON: of one that is not, it bounds what is made before the parser gives up.
+    """
+    rough = 1 + text.count(",") + text.count("[") + text.count("{")
+    if rough <= _FEW:
+        return rough
+    bare = text.replace("\\\\", "").replace('\\"', "")  # so that each quotation mark begins or ends a string
+    if bare.count('"') > 2 * most:
+        return most + 1
+    outside = "".join(bare.split('"')[::2])
+    return 1 + outside.count(",") + outside.count("[") + outside.count("{")
+
+
+def _small(digits: str) -> int:
+    if len(digits) > _DIGITS:  # reading decimal digits takes quadratic time, where the interpreter's own limit is off
+        raise ValueError("an integer with too many digits")
+    return int(digits)
 
 
 def _refuse(constant: str) -> object:
     raise ValueError(f"{constant} is not JSON")
 
 
-def to_tree(value: object, limit: int = LIMIT) -> object:
+def to_tree(value: object) -> object:
     """The value as a tree of JSON types, to put into a larger JSON document."""
     import json
 
-    return json.loads(dumps(value, limit))
+    return json.loads(dumps(value, sys.maxsize))
 
 
 def from_tree(tree: object) -> object:
     """The value of a tree that `json.loads` made of tagged JSON. ValueError for an unknown tag or shape."""
-    return _read(tree, 0, None)
+    import json
+
+    return loads(json.dumps(tree))
 
 
 def snapshot(value: object, limit: int = LIMIT) -> object:
@@ -249,59 +327,60 @@ def snapshot(value: object, limit: int = LIMIT) -> object:
     return loads(dumps(value, limit))
 
 
-def _read(tree: Any, depth: int, other: Any) -> object:
-    if depth > 2 * MAX_DEPTH + 2:
-        raise ValueError("the value is nested too deep")
-    if tree is None or isinstance(tree, bool | int | float | str):
-        return tree
-    if isinstance(tree, list):
-        return [_read(item, depth + 1, other) for item in tree]
-    if isinstance(tree, dict) and len(tree) == 1:
-        ((tag, body),) = tree.items()
-        if other is not None and tag not in _TAGS:
-            return other(tag, _read(body, depth + 1, other))
-        if isinstance(body, str):
-            return _read_coded(tag, body)
-        if isinstance(body, list):
-            try:
-                return _read_tagged(tag, body, depth + 1, other)
-            except TypeError:
-                raise ValueError(f"a {tag} holds a value that cannot be hashed") from None
-    raise ValueError("not a value in tagged JSON")
+def _list(body: object, kind: object = object) -> list[Any]:
+    if type(body) is not list or not (kind is object or all([type(item) is kind for item in body])):
+        raise ValueError("the body of a tag is not what it should be")
+    return body
 
 
-def _read_coded(tag: str, body: str) -> object:
-    if tag == "float" and body in ("nan", "inf", "-inf"):
-        return float(body)
-    if tag == "int" and body.lstrip("-").startswith("0x"):
-        return int(body, 16)
-    if tag == "bytes":
-        return bytes.fromhex(body)
-    if tag == "surrogates":
-        return bytes.fromhex(body).decode("utf-8", "surrogatepass")
-    raise ValueError(f"not a {tag[:40]} in tagged JSON")
+def _read_float(body: object) -> float:
+    if body not in ("nan", "inf", "-inf"):
+        raise ValueError("a float that is none")
+    return float(body)
 
 
-def _read_tagged(tag: str, body: list[Any], depth: int, other: Any) -> object:
-    if tag == "opaque":
-        if len(body) == 2 and all(isinstance(part, str) for part in body):
-            return Opaque(str(body[0]), str(body[1]))
-    elif tag == "dict":
-        if all(isinstance(pair, list) and len(pair) == 2 for pair in body):
-            keys = _hashable([_read(key, depth, other) for key, _ in body])
-            return dict(zip(keys, (_read(item, depth, other) for _, item in body), strict=True))
-    elif tag in ("tuple", "set", "frozenset"):
-        items: list[Any] = [_read(item, depth, other) for item in body]
-        if tag == "tuple":
-            return tuple(items)
-        return set(_hashable(items)) if tag == "set" else frozenset(_hashable(items))
-    elif tag in ("complex", "range"):
-        items: list[Any] = [_read(item, depth, other) for item in body]
-        if tag == "complex" and len(items) == 2 and all(type(item) is float for item in items):
-            return complex(*items)
-        if tag == "range" and len(items) == 3 and all(type(item) is int for item in items) and items[2] != 0:
-            return range(*items)
-    raise ValueError(f"not a {tag[:40]} in tagged JSON")
+def _read_int(body: object) -> int:
+    if type(body) is not str or not body.startswith(("0x", "-0x")):
+        raise ValueError("an integer that is none")
+    return int(body, 16)
+
+
+def _read_dict(body: object) -> dict[object, object]:
+    pairs = _list(body, list)
+    keys = _hashable([key for key, _ in pairs])
+    return dict(zip(keys, [item for _, item in pairs], strict=True))
+
+
+def _read_complex(body: object) -> complex:
+    real, imaginary = _list(body, float)
+    return complex(real, imaginary)
+
+
+def _read_range(body: object) -> range:
+    start, stop, step = _list(body, int)
+    return range(start, stop, step)
+
+
+def _read_opaque(body: object) -> Opaque:
+    kind, text = _list(body, str)
+    if len(kind) > _TEXT or len(text) > _TEXT:
+        raise ValueError("an opaque value with a long text")
+    return Opaque(kind, text)
+
+
+_READERS: dict[str, Callable[[Any], object]] = {
+    "tuple": lambda body: tuple(_list(body)),
+    "set": lambda body: set(_hashable(_list(body))),
+    "frozenset": lambda body: frozenset(_hashable(_list(body))),
+    "dict": _read_dict,
+    "int": _read_int,
+    "float": _read_float,
+    "surrogates": lambda body: bytes.fromhex(body).decode("utf-8", "surrogatepass"),
+    "bytes": bytes.fromhex,
+    "complex": _read_complex,
+    "range": _read_range,
+    "opaque": _read_opaque,
+}
 
 
 def _hashable(items: list[object]) -> list[object]:
@@ -311,12 +390,28 @@ def _hashable(items: list[object]) -> list[object]:
     quadratic time to build: a program could stall its reader.
     """
     counts: dict[int, int] = {}
-    for item in items:
+    for item in items if len(items) > _SAME_HASH else ():
         number = hash(item)
         counts[number] = counts.get(number, 0) + 1
         if counts[number] > _SAME_HASH:
             raise ValueError("too many members of a set or dict share one hash")
     return items
+
+
+# ---- showing
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A value in a message: its repr, shortened. Never raises, nor takes long for what is large.
+
+    (repr refuses integers of thousands of digits: `sys.set_int_max_str_digits`.)
+    """
+    if type(value) is str:
+        text = repr(value[:most])
+        return text if len(value) <= most else text + "..."
+    plain = snapshot(value, 2 * most)
+    text = plain.repr if isinstance(plain, Opaque) else repr(plain)
+    return text if len(text) <= most else text[:most] + "..."
 
 
 # ---- comparing
@@ -330,7 +425,7 @@ def same_value(got: object, expected: object) -> bool:
     equals only a bool; text equals only text; the order of sets and dicts does not matter. `expected` may
     hold numpy values.
     """
-    return _same(got, snapshot(expected))
+    return _same(got, snapshot(expected, sys.maxsize))
 
 
 def _same(got: Any, expected: Any) -> bool:
@@ -347,6 +442,8 @@ def _same(got: Any, expected: Any) -> bool:
         return _same_members([(x, None) for x in got], [(x, None) for x in expected])
     if a is dict and b is dict:
         return _same_members(list(got.items()), list(expected.items()))
+    if a is Opaque and b is Opaque and got.repr in (_TOO_LARGE, _UNRECORDED, _NO_REPR):
+        return False  # nobody knows what it was
     return a is b and got == expected
 
 

@@ -61,8 +61,8 @@ class Task(NamedTuple):
     @property
     def most_results(self) -> int:
         """Bytes that an honest child writes at most: all text escaped at its worst."""
-        # The record of a program (4), its last text (6), in a batch its stdout and stderr (6 each).
-        each = (22 if self.requests[0]["mode"] == "batch" else 10) * self.limits.output_bytes + (1 << 20)
+        # The record of a program (2), its last text (2), in a batch its stdout and stderr (6 each); and its error.
+        each = (16 if self.requests[0]["mode"] == "batch" else 4) * self.limits.output_bytes + (1 << 19)
         return each * self.programs
 
 
@@ -329,7 +329,13 @@ def _read(fd: int, most: int) -> bytes:
 
 
 def _spare_user() -> int | None:
-    """A user number that nobody else has, for a worker's programs; None unless root may give it away."""
+    """A user number for a worker's programs; None unless root may give it away.
+
+    It is taken from the upper half of the numbers that this process has, where systems create no users, by process and
+    by worker, so that workers seldom share one. That two may is no hole: what keeps programs apart are the namespaces,
+    Landlock and the filter; the number keeps them from being root or the caller.
+    Where /proc does not tell, 65534 (nobody).
+    """
     if os.geteuid() != 0:
         return None
     number = os.getpid() * 100 + next(_numbers) % 100

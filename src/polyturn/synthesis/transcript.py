@@ -117,9 +117,9 @@ def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+        raise UserError(f"Cannot read {path}: {error.strerror}; check the name, and that you may read it.") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not a text file in UTF-8.") from None
+        raise UserError(f"{path} is not in UTF-8; convert it first, for instance with iconv.") from None
 
 
 def _read_json(path: str | Path) -> object:

