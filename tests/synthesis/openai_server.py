@@ -52,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
     def complete(self, asked: dict[str, Any], text: str) -> tuple[str, str, int, int]:
         """Text, finish reason, tokens of the prompt and of the sample."""
         if self.model is None:
-            return f"seed = {asked['seed']}\n", "stop", 5, 3
+            return f"seed = {asked.get('seed', 0)}\n", "stop", 5, 3
         ids = self.model.tokenizer.encode(text)
         if len(ids) + asked["max_tokens"] > self.model.context:
             return "", "context", 0, 0

@@ -126,7 +126,9 @@ class Endpoint:
             finally:
                 done.put(None)
 
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = {"Accept": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
         working = min(self.width, len(requests))
         limits = httpx2.Limits(max_connections=self.width, max_keepalive_connections=self.width)
         failure: Exception | None = None

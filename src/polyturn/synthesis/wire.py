@@ -2,7 +2,8 @@
 
 `/v1/completions` continues a text. The text goes out as text, never as token ids, which would need the server's
 own tokenizer here. Of the stop strings the first four are sent, which is all that OpenAI takes; all of them, and
-`complete`, are applied to what comes back.
+`complete`, are applied to what comes back. Settings that are not sent (top_k, penalties) are the server's own: some
+take them from the model's generation_config.json.
 
 `/v1/chat/completions` has no text to continue, so the program so far goes out as a user's message (`chat_message`)
 and the continuation is taken from the answer (`continuation`). No stop strings are sent: they would end the
