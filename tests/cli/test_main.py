@@ -58,6 +58,11 @@ MISTAKES = {
     "no turns file": (["synth", "{tmp}/none.txt"], "none.txt"),
     "an empty turns file": (["synth", "{tmp}/empty.txt"], "no intents"),
     "an odd output name": (["synth", "{tmp}/turns.txt", "--out", "{tmp}/x.doc"], "--out"),
+    "no file to measure": (["perplexity"], "Name the text files"),
+    "no such text": (["perplexity", "{tmp}/none.txt"], "none.txt"),
+    "a text of another encoding": (["perplexity", "{tmp}/turns.txt", "{tmp}/latin.txt"], "latin.txt is not UTF-8"),
+    "an empty text": (["perplexity", "{tmp}/turns.txt", "{tmp}/void.txt"], "void.txt is empty"),
+    "a text of one token": (["perplexity", "{tmp}/turns.txt", "{tmp}/one.txt"], "one.txt is a single token"),
     "no such recipe": (["train", "none", "--out", "{tmp}/run"], "no recipe none"),
     "a wrong override": (["train", "polyturn_micro_mono", "--out", "{tmp}/run", "--set", "speed=9"], "speed"),
     "a wrong time": (["train", "polyturn_micro_mono", "--out", "{tmp}/run", "--stop-after", "soon"], "soon"),
@@ -73,6 +78,9 @@ def test_a_mistake_is_one_sentence_and_code_2(
 ) -> None:
     (tmp_path / "empty.txt").write_text("# nothing\n")
     (tmp_path / "turns.txt").write_text("Print 1.\n")
+    (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
+    (tmp_path / "void.txt").write_text("")
+    (tmp_path / "one.txt").write_text("x")
     before = sorted(tmp_path.iterdir())
     assert main([a.replace("{tmp}", str(tmp_path)) for a in arguments]) == 2
     error = capsys.readouterr().err

@@ -13,6 +13,7 @@ VERBS = {
     "chat": ("polyturn.cli.chat:chat", "state intents one by one; see the code, see it run; undo, edit, retry, save"),
     "synth": ("polyturn.cli.synth:synth", "turns from a file -> a program"),
     "sample": ("polyturn.cli.sample:sample", "completions of a prompt"),
+    "perplexity": ("polyturn.cli.perplexity:perplexity", "how unexpected texts are to a model"),
     "exec": ("polyturn.cli.exec:execute", "run a JSONL file of programs in the sandbox"),
     "sandbox check": ("polyturn.cli.sandbox:check", "what isolation this host gives, and the self-test"),
     "models": ("polyturn.cli.models:models", "the built-in models and what is in the local cache"),
