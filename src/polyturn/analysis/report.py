@@ -3,7 +3,7 @@
     print(report(["runs/base", "runs/tuned"], "table"))
 
 For each benchmark and grader: a row for each run with its interval; pass@k at the best temperature; differences of
-modes and of models on the same problems; what others published. Rates are percentages in tables and in Markdown, and
+modes and of models on the same problems; what others published. Then the studies of each folder. Rates are percentages in tables and in Markdown, and
 from 0 to 1 in JSON and CSV. docs/statistics.md says how each number comes about.
 """
 
@@ -11,13 +11,14 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
 from polyturn.analysis.compare import Best, Comparison, best_temperatures, compare
 from polyturn.analysis.published import Published, protocol, published
+from polyturn.analysis.studies import read_study, study_tables
 from polyturn.analysis.tables import Table, to_markdown, to_terminal
 from polyturn.bench.results import DIGITS, Interval, Run, RunKey, read_results
 from polyturn.utils.errors import UserError
@@ -50,8 +51,10 @@ def report(
         return _csv(runs)
     rows = published({run.benchmark for run in runs}) if with_published else []
     if format == "json":
-        return _json(runs, rows, with_published)
+        return _json(folders, runs, rows, with_published)
     tables = all_tables(runs, rows)
+    for folder in folders:
+        tables += [replace(t, title=f"{folder}: {t.title}") if len(folders) > 1 else t for t in study_tables(folder)]
     return to_markdown(tables) if format == "markdown" else to_terminal(tables, width)
 
 
@@ -243,7 +246,9 @@ def _rate(rate: float | None, ends: Interval | None) -> str:
 # ---- for programs
 
 
-def _json(runs: Sequence[Run], rows: Sequence[Published], with_published: bool) -> str:
+def _json(
+    folders: Sequence[str | Path], runs: Sequence[Run], rows: Sequence[Published], with_published: bool
+) -> str:
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "runs": [_record(run) for run in runs],
@@ -270,6 +275,10 @@ def _json(runs: Sequence[Run], rows: Sequence[Published], with_published: bool) 
             for c in compare(runs)
         ],
     }
+    for name in ("turns", "perplexity"):
+        studies = {str(folder): found for folder in folders if (found := read_study(folder, f"{name}.json"))}
+        if studies:
+            content[name] = studies
     if with_published:
         content["published"] = [asdict(row) for row in rows]
     return json.dumps(content, indent=1) + "\n"

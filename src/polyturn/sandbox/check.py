@@ -17,7 +17,7 @@ from .pool import close_idle, start_worker
 from .run import run_program
 from .worker import Worker, WorkerDied
 
-_LIMITS = Limits(cpu_s=2.0, memory_mb=256, output_bytes=1 << 16)
+_LIMITS = Limits(cpu_s=0.5, memory_mb=256, output_bytes=1 << 16)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ class Counter:
         self.description = description
         self._bar = None
         self._begun = self._shown = time.monotonic()
+        self._first: int | None = None  # what was done before the clock started
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -46,18 +47,20 @@ class Counter:
 
     def show(self, done: int, total: int | None = None, note: str = "") -> None:
         """Tell that `done` of `total` is done; `note` stands behind it."""
+        self._first = done if self._first is None else self._first
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, note=note)
             return
         now = time.monotonic()
         if now - self._shown >= LINE_EVERY_S or (done == total and now - self._begun >= LINE_EVERY_S):
             self._shown = now
+            took = now - self._begun
             of = f" of {total}" if total is not None else ""
-            print(
-                f"{self.description}: {done}{of} after {now - self._begun:.0f} s  {note}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
+            left = ""
+            if total is not None and self._first < done < total:
+                left = f", about {took / (done - self._first) * (total - done):.0f} s left"
+            line = f"{self.description}: {done}{of} after {took:.0f} s{left}  {note}".rstrip()
+            print(line, file=sys.stderr, flush=True)
 
 
 def track[T](items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

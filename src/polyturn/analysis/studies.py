@@ -1,0 +1,122 @@
+"""The tables of a run's studies: how programs ended, where they broke, what ended their turns, perplexity of prompts.
+
+A folder holds them as `turns.json` (`bench/breaks.py`) and `perplexity.json` (`analysis/perplexity.py`). A report shows
+them for the first grader of each run, and what goes turn by turn for the lowest temperature of mode `multi`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from polyturn.analysis.tables import Table
+from polyturn.utils.errors import UserError
+
+SCHEMA = 1
+ENDED = ("passed", "wrong", "syntax", "name", "type", "value", "import", "other", "timeout", "memory")
+
+type Record = dict[str, Any]
+
+
+def read_study(folder: str | Path, file: str) -> list[Record]:
+    """The runs of a study, none if it was not made. Raises UserError for one that is damaged or of another version."""
+    path = Path(folder) / file
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); grade the samples again with `polyturn bench grade`.") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA or not isinstance(content.get("runs"), list):
+        raise UserError(f"{path} is of another version; grade the samples again with `polyturn bench grade`.")
+    return content["runs"]
+
+
+def study_tables(folder: str | Path) -> list[Table]:
+    """All tables of a folder's studies. Raises UserError like `read_study`."""
+    turns = read_study(folder, "turns.json")
+    grader = turns[0]["grader"] if turns else None
+    tables = [_endings(grader, [run for run in turns if run["grader"] == grader])] if turns else []
+    multi = [run for run in turns if run["grader"] == grader and run["mode"] == "multi"]
+    if multi and multi[0]["turns"]:
+        lowest = min(multi, key=lambda run: run["temperature"])
+        tables += [_turns(lowest), _cuts(lowest)]
+    perplexities = read_study(folder, "perplexity.json")
+    if perplexities:
+        tables.append(_prompts(perplexities))
+        tables += _by_turns(perplexities)
+    return tables
+
+
+def _endings(grader: str, runs: Sequence[Record]) -> Table:
+    seen = {name for run in runs for name in run["outcomes"]}
+    names = [name for name in ENDED if name in seen] + sorted(seen - set(ENDED))
+    rows = []
+    for run in runs:
+        total = sum(run["outcomes"].values())
+        shares = [_percent(run["outcomes"].get(name, 0), total) for name in names]
+        rows.append([run["mode"], _heat(run), str(total), *shares])
+    notes = ["In percent of the programs that were run (in oracle, one for each turn). By kind of exception, or verdict."]
+    return Table(f"How programs ended, grader {grader}", ["mode", "T", "N", *names], rows, 1, notes)
+
+
+def _turns(run: Record) -> Table:
+    rows = []
+    for turn in run["turns"]:
+        broke = ", ".join(f"{name} {count}" for name, count in _commonest(turn["broke"]))
+        alive = _percent(turn["alive"], turn["written"])
+        rows.append([str(turn["turn"]), str(turn["written"]), alive, str(turn["blamed"]), broke or "–"])
+    notes = [
+        "runs: percent of the programs with this turn that ran beyond it. broke: how others raised in it. blamed: "
+        "programs that broke for it, here or in a later turn that misses a name whose intent was this one."
+    ]
+    title = f"Turn by turn, mode multi, T {_heat(run)}"
+    return Table(title, ["turn", "programs", "runs", "blamed", "broke"], rows, 1, notes)
+
+
+def _cuts(run: Record) -> Table:
+    samples: Counter[str] = Counter()
+    passed: Counter[str] = Counter()
+    for turn in run["turns"]:
+        for rule, counts in turn["ended_by"].items():
+            samples[rule] += counts["samples"]
+            passed[rule] += counts["passed"]
+    rows = [[rule, str(count), _percent(passed[rule], count)] for rule, count in samples.most_common()]
+    notes = ["passed: percent of the programs in which a turn ended so. itself: the model ended it."]
+    return Table(f"What ended turns, mode multi, T {_heat(run)}", ["ended by", "turns", "passed"], rows, 1, notes)
+
+
+def _prompts(runs: Sequence[Record]) -> Table:
+    rows = [
+        [run["mode"], _heat(run), _mean(run["all"]), _mean(run["passed"]), _mean(run["not_passed"])] for run in runs
+    ]
+    notes = ["Mean over problems ± standard error (number of problems). passed: some sample of the problem passed."]
+    return Table("Perplexity of prompts", ["mode", "T", "all", "passed", "not passed"], rows, 1, notes)
+
+
+def _by_turns(runs: Sequence[Record]) -> list[Table]:
+    counts = sorted({int(turns) for run in runs for turns in run["by_turns"]})
+    if not counts:
+        return []
+    rows = [[str(count), *(_mean(run["by_turns"].get(str(count))) for run in runs)] for count in counts]
+    return [Table("Perplexity by number of turns", ["turns", *(run["mode"] for run in runs)], rows, 1)]
+
+
+def _commonest(counts: dict[str, int]) -> Iterable[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "–"
+
+
+def _heat(run: Record) -> str:
+    return "–" if run["temperature"] is None else f"{run['temperature']:g}"
+
+
+def _mean(group: Record | None) -> str:
+    if not group or group["mean"] is None:
+        return "–"
+    error = "" if group["standard_error"] is None else f" ± {group['standard_error']:.3g}"
+    return f"{group['mean']:.4g}{error} ({group['problems']})"

@@ -1,0 +1,164 @@
+"""The benchmarks, each behind the same few questions: what to ask a model, how to grade what it wrote.
+
+    benchmark = read_benchmark("mtpb", "mtpb.jsonl")
+    benchmark.scripts("multi", "1", 1)
+
+============== ============================================================= ====================== =================
+name           data                                                          modes                  graders
+============== ============================================================= ====================== =================
+humaneval      HumanEval's file, or HumanEval+'s with a `test`               single                 tests, inproc
+mbpp           MBPP's file, or MBPP+'s                                       single                 tests, inproc
+mtpb           MTPB's file, or any of that form (docs/formats.md)            multi, single, concat, strict, original
+                                                                             oracle
+============== ============================================================= ====================== =================
+
+`tests` keeps the program apart from its tests; `inproc` runs them in one process, as other graders do, and a program
+can cheat it. `strict` and `original` are told apart in `docs/graders.md`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+from polyturn.bench import baseline, errata, script
+from polyturn.bench.mtpb import Problem, Problems, read_problems
+from polyturn.bench.original import grade_original
+from polyturn.bench.samples import Sample
+from polyturn.bench.script import Script
+from polyturn.bench.strict import grade_strict
+from polyturn.bench.tasks import Task, Tasks, read_tasks
+from polyturn.sandbox import Isolation, Limits, Result, grade_functions
+from polyturn.utils.errors import UserError
+
+type Name = Literal["humaneval", "mbpp", "mtpb"]
+type Mode = Literal["multi", "single", "concat", "oracle"]
+type Grader = Literal["tests", "inproc", "strict", "original"]
+
+MAX_TOKENS = 512  # of a function; HumanEval's longest reference takes about 400 tokens of GPT-2's tokenizer
+
+
+class Benchmark(Protocol):
+    """What the runner needs to know of a benchmark."""
+
+    name: Name
+    digest: str
+    modes: tuple[Mode, ...]
+    graders: tuple[Grader, ...]
+    cases: Mapping[str, int]
+    """Ids of the tasks, in order, and how many cases each has."""
+    problems: Mapping[str, Problem]
+    """Multi-turn problems by id; empty for other benchmarks."""
+
+    def scripts(self, mode: Mode, task: str, case: int) -> list[tuple[int, Script]]:
+        """What to ask for a case (from 1), with the turn that it is for, or 0; nothing where the mode cannot ask it."""
+        ...
+
+    def grade(
+        self, grader: Grader, samples: Iterable[Sample], limits: Limits, workers: int, isolation: Isolation
+    ) -> Iterator[Result]:
+        """The result of each sample, in order."""
+        ...
+
+    def fair(self, task: str, case: int) -> bool:
+        """Whether a right program passes the case."""
+        ...
+
+    def baseline(self, grader: Grader) -> float | None:
+        """The pass rate of always guessing a problem's commonest answer, or None where that has no meaning."""
+        ...
+
+
+def read_benchmark(name: Name, path: Path, max_tokens: int | None = None) -> Benchmark:
+    """A benchmark from its file.
+
+    Args:
+        name: which benchmark.
+        path: its file.
+        max_tokens: the longest completion of a function; multi-turn problems say it themselves.
+
+    Raises:
+        UserError: the file cannot be read, or is of another form.
+    """
+    if name == "mtpb":
+        if max_tokens is not None:
+            raise UserError("The problems of mtpb say how long a turn may get; leave --max-tokens out.")
+        return TurnBenchmark(name, read_problems(path))
+    return TaskBenchmark(name, read_tasks(path, name), max_tokens or MAX_TOKENS)
+
+
+class TaskBenchmark:
+    """Functions to complete, with tests."""
+
+    modes: tuple[Mode, ...] = ("single",)
+    graders: tuple[Grader, ...] = ("tests", "inproc")
+
+    def __init__(self, name: Name, tasks: Tasks, max_tokens: int) -> None:
+        self.name: Name = name
+        self.digest = tasks.digest
+        self.cases: Mapping[str, int] = {task.id: 1 for task in tasks.items}
+        self.tasks: Mapping[str, Task] = {task.id: task for task in tasks.items}
+        self.problems: Mapping[str, Problem] = {}
+        self._max_tokens = max_tokens
+
+    def scripts(self, mode: Mode, task: str, case: int) -> list[tuple[int, Script]]:
+        """The one prompt of a task."""
+        return [(0, script.task_script(self.tasks[task], self._max_tokens))]
+
+    def grade(
+        self, grader: Grader, samples: Iterable[Sample], limits: Limits, workers: int, isolation: Isolation
+    ) -> Iterator[Result]:
+        """By the task's tests."""
+        jobs = (self.tasks[s.key.task].job(self._program(s)) for s in samples)
+        return grade_functions(jobs, limits, workers, isolation, inproc=grader == "inproc")
+
+    def _program(self, sample: Sample) -> str:
+        """A sample without codes is a whole program of another tool."""
+        return self.tasks[sample.key.task].program(sample.completion) if sample.codes else sample.completion
+
+    def fair(self, task: str, case: int) -> bool:
+        """All of them are."""
+        return True
+
+    def baseline(self, grader: Grader) -> float | None:
+        """A function cannot be guessed."""
+        return None
+
+
+class TurnBenchmark:
+    """Programs to write turn by turn, and the value each must print."""
+
+    modes: tuple[Mode, ...] = get_args(Mode.__value__)
+    graders: tuple[Grader, ...] = ("strict", "original")
+
+    def __init__(self, name: Name, problems: Problems) -> None:
+        self.name: Name = name
+        self.digest = problems.digest
+        self.problems: Mapping[str, Problem] = {problem.id: problem for problem in problems.problems}
+        self.cases: Mapping[str, int] = {problem.id: problem.cases for problem in problems.problems}
+        self._all = problems
+        self._has_errata = errata.is_mtpb(problems)
+
+    def scripts(self, mode: Mode, task: str, case: int) -> list[tuple[int, Script]]:
+        """One script, or one for each turn in `oracle`, for which the problem must have reference code."""
+        problem = self.problems[task]
+        if mode == "oracle":
+            turns = range(len(problem.prompts)) if problem.reference else ()
+            return [(turn + 1, script.oracle(problem, case, turn)) for turn in turns]
+        build = {"multi": script.multi, "single": script.single, "concat": script.concat}[mode]
+        return [(0, build(problem, case))]
+
+    def grade(
+        self, grader: Grader, samples: Iterable[Sample], limits: Limits, workers: int, isolation: Isolation
+    ) -> Iterator[Result]:
+        """By the value that the program prints."""
+        jobs = ((s.completion, self.problems[s.key.task].gold(s.key.case)) for s in samples)
+        grade = {"strict": grade_strict, "original": grade_original}[grader]
+        return grade(jobs, limits, workers, isolation)
+
+    def fair(self, task: str, case: int) -> bool:
+        """Not those of the errata list."""
+        return not (self._has_errata and errata.unfair(task, case))
+
+    def baseline(self, grader: Grader) -> float | None:
+        """See `baseline.py`."""
+        return baseline.constant_guess(self._all, grader).pass_rate  # pyright: ignore[reportArgumentType]

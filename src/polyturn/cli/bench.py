@@ -1,0 +1,274 @@
+"""`polyturn bench`: draw samples of a benchmark, grade them, report; put shards together."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from polyturn.utils.errors import UserError
+
+Workers = Annotated[int, tyro.conf.arg(help_behavior_hint="(default: one for each CPU)")]
+
+
+def run(
+    benchmark: Annotated[Literal["humaneval", "mbpp", "mtpb"], tyro.conf.Positional],
+    data: str,
+    out: Path,
+    model: str | None = None,
+    endpoint: str | None = None,
+    n: int = 1,
+    temperatures: str = "0.2",
+    modes: str | None = None,
+    graders: str | None = None,
+    top_p: float = 0.95,
+    max_tokens: int | None = None,
+    seed: int = 0,
+    shard: str = "0/1",
+    data_digest: str | None = None,
+    chat: bool = False,
+    concurrency: int = 8,
+    requests_per_minute: float | None = None,
+    perplexity: bool = False,
+    grade: bool = True,
+    workers: int = 0,
+    cpu_s: float = 5.0,
+    memory_mb: int = 1024,
+    packages: tuple[str, ...] = ("numpy",),
+    allow_weaker_isolation: bool = False,
+) -> None:
+    """Draw samples of a benchmark from a model, grade them, and print the results. Run again, it goes on.
+
+    A killed run loses no finished sample; with a larger --n, or more temperatures or modes, a later call adds to it.
+
+    Args:
+        benchmark: humaneval (or HumanEval+), mbpp, or mtpb (or any multi-turn problems of its form).
+        data: The benchmark's file, or its address on the network (with --data-digest).
+        out: The folder of the run.
+        model: Built-in name, model folder, or Hub id (owner/name); by default the built-in model.
+        endpoint: An OpenAI-compatible address that ends in /v1, instead of a local model; --model names its model.
+            The key is taken from POLYTURN_API_KEY or OPENAI_API_KEY.
+        n: Samples of each case, at each temperature.
+        temperatures: Separated by commas, such as 0.2,0.6,0.8.
+        modes: Of mtpb: multi, single, concat, oracle, separated by commas; by default multi.
+        graders: strict and original for mtpb, by default both; tests or inproc for the others, by default tests.
+        top_p: Draw from the likeliest tokens that hold this much probability.
+        max_tokens: Longest completion of a function (default 512); the problems of mtpb say it themselves.
+        seed: Two runs with the same seed draw the same samples.
+        shard: i/n draws every n-th sample from the i-th on (from 0), for n machines; see `bench merge`.
+        data_digest: The SHA-256 that the data file must have.
+        chat: Ask the endpoint through /chat/completions instead of /completions.
+        concurrency: Requests to the endpoint at a time.
+        requests_per_minute: At most that many to the endpoint.
+        perplexity: Study the perplexity of the prompts too (local models only).
+        grade: Grade and report (--no-grade: only draw).
+        workers: Programs run at a time; 0 for one on each CPU.
+        cpu_s: Seconds of CPU time for each program.
+        memory_mb: MiB for each program, on top of the interpreter's.
+        packages: What programs may import besides the standard library.
+        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
+    """
+    from polyturn.bench import runner
+    from polyturn.bench.benchmarks import read_benchmark
+    from polyturn.bench.download import fetch
+    from polyturn.bench.samples import Settings, open_run
+
+    if n < 1:
+        raise UserError(f"--n is {n}; draw at least one sample.")
+    chosen = read_benchmark(benchmark, fetch(data, data_digest), max_tokens)
+    asked = _choices("modes", modes, chosen.modes, chosen.modes[:1])
+    marks = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
+    heats = _temperatures(temperatures)
+    if perplexity and endpoint:
+        raise UserError("Endpoints do not tell the probabilities of a prompt; leave --perplexity out, or give a model.")
+    runner.parse_shard(shard)
+    completer = _completer(model, endpoint, chat, concurrency, requests_per_minute)
+    settings = Settings(
+        benchmark=benchmark,
+        data=chosen.digest,
+        model=completer.name,
+        digest=completer.digest or None,
+        endpoint=endpoint,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        shard=shard,
+        drawn_with=_versions("polyturn", *(() if endpoint else ("jax", "numpy", "tokenizers"))),
+    )
+    open_run(out, settings)
+    runner.draw_run(out, chosen, completer, settings, asked, heats, n, _say)
+    if not grade:
+        print(f"Samples are in {out}; `polyturn bench grade {out} --data {data}` grades them.")
+        return
+    _grade(out, chosen, marks, workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+    if perplexity:
+        from polyturn.analysis.perplexity import study
+
+        study(out, chosen, completer)
+    print(_report([out]))
+
+
+def grade(
+    samples: Annotated[Path, tyro.conf.Positional],
+    data: str,
+    benchmark: Literal["humaneval", "mbpp", "mtpb"] | None = None,
+    out: Path | None = None,
+    graders: str | None = None,
+    data_digest: str | None = None,
+    workers: int = 0,
+    cpu_s: float = 5.0,
+    memory_mb: int = 1024,
+    packages: tuple[str, ...] = ("numpy",),
+    allow_weaker_isolation: bool = False,
+) -> None:
+    """Grade samples and print the results: the folder of a run, or a samples file of another tool.
+
+    Needs no model and no JAX. Run again, it goes on where it was stopped.
+
+    Args:
+        samples: The folder of `bench run`, or a JSONL file as HumanEval's own tools and EvalPlus write them.
+        data: The benchmark's file, the one the samples were drawn for.
+        benchmark: Which benchmark a samples file is of; a run's folder knows.
+        out: Where the results of a samples file go; those of a run go into its folder.
+        graders: strict and original for mtpb, by default both; tests or inproc for the others, by default tests.
+        data_digest: The SHA-256 that the data file must have.
+        workers: Programs run at a time; 0 for one on each CPU.
+        cpu_s: Seconds of CPU time for each program.
+        memory_mb: MiB for each program, on top of the interpreter's.
+        packages: What programs may import besides the standard library.
+        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
+    """
+    from polyturn.bench import runner
+    from polyturn.bench.benchmarks import read_benchmark
+    from polyturn.bench.download import fetch
+    from polyturn.bench.samples import read_settings
+
+    if samples.is_dir():
+        if out is not None and out != samples:
+            raise UserError(f"{samples} is the folder of a run, and its results go there; leave --out out.")
+        settings = read_settings(samples)
+        folder, name = samples, settings.benchmark
+        if benchmark not in (None, name):
+            raise UserError(f"{samples} holds samples of {name}, not of {benchmark}; leave --benchmark out.")
+    elif out is None or benchmark is None:
+        raise UserError(f"{samples} is not the folder of a run; give --benchmark and --out to grade a samples file.")
+    else:
+        folder, name = out, benchmark
+    chosen = read_benchmark(name, fetch(data, data_digest))  # pyright: ignore[reportArgumentType]
+    marks = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
+    if not samples.is_dir():
+        runner.take_samples(samples, folder, chosen)
+    _grade(folder, chosen, marks, workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+    print(_report([folder]))
+
+
+def report(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    format: Literal["table", "markdown", "json", "csv"] = "table",
+    published: bool = False,
+) -> None:
+    """Print the results of runs: pass rates with intervals, pass@k, differences between modes and models.
+
+    Args:
+        runs: Folders of `bench run` or `bench grade`.
+        format: How to print them.
+        published: Show the paper's numbers beside, marked, and where nobody has checked them, marked so too.
+    """
+    print(_report(list(runs), format, published))
+
+
+def merge(parts: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path) -> None:
+    """Put the shards of a run together. `bench grade` then grades what no shard has graded, and sums up.
+
+    Args:
+        parts: The folders of all shards.
+        out: A new folder for the whole run.
+    """
+    from polyturn.bench import runner
+
+    if not parts:
+        raise UserError("Give the folders of all shards.")
+    runner.merge(parts, out)
+    print(f"{len(parts)} shards are together in {out}; `polyturn bench grade {out} --data FILE` sums them up.")
+
+
+def _grade(
+    folder: Path,
+    chosen: "Benchmark",
+    graders: tuple["Grader", ...],
+    workers: int,
+    cpu_s: float,
+    memory_mb: int,
+    packages: tuple[str, ...],
+    allow_weaker_isolation: bool,
+) -> None:
+    from polyturn.bench import runner
+    from polyturn.sandbox import Isolation, Limits
+
+    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or 1
+    isolation = Isolation(allow_weaker=allow_weaker_isolation, packages=packages)
+    runner.grade_run(folder, chosen, graders, Limits(cpu_s, memory_mb=memory_mb), workers, isolation, _say)
+
+
+def _completer(
+    model: str | None, endpoint: str | None, chat: bool, concurrency: int, requests_per_minute: float | None
+) -> "Completer":
+    if endpoint is None:
+        from polyturn.api import load
+
+        return load(model, strict=True)
+    from polyturn.synthesis.endpoint import Endpoint
+
+    if model is None:
+        raise UserError("Say with --model which of the endpoint's models to ask.")
+    return Endpoint(endpoint, model, chat=chat, concurrency=concurrency, requests_per_minute=requests_per_minute)
+
+
+def _report(
+    folders: list[Path], format: Literal["table", "markdown", "json", "csv"] = "table", published: bool = False
+) -> str:
+    from shutil import get_terminal_size
+
+    from polyturn.analysis.report import report as written
+
+    return written(folders, format, published, get_terminal_size().columns).rstrip("\n")
+
+
+def _choices[T: str](option: str, text: str | None, known: tuple[T, ...], usual: tuple[T, ...]) -> tuple[T, ...]:
+    """What an option lists, each once."""
+    if text is None:
+        return usual
+    words = dict.fromkeys(word.strip() for word in text.split(","))
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise UserError(f"--{option} names {unknown[0]!r}; give some of {', '.join(known)}.")
+    return tuple(word for word in known if word in words)
+
+
+def _usual(graders: "tuple[Grader, ...]") -> "tuple[Grader, ...]":
+    return tuple(grader for grader in graders if grader != "inproc")
+
+
+def _temperatures(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(sorted({float(word) for word in text.split(",")}))
+    except ValueError:
+        raise UserError(f"--temperatures is {text!r}; give numbers separated by commas, such as 0.2,0.6,0.8.") from None
+    return found
+
+
+def _versions(*names: str) -> str:
+    from importlib.metadata import version
+
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from polyturn.bench.benchmarks import Benchmark, Grader
+    from polyturn.synthesis.completer import Completer
