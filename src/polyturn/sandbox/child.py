@@ -37,7 +37,7 @@ REQUEST, RESULTS, CHANNEL = 3, 4, 5  # descriptors
 _FRAMES = 64  # innermost frames kept of a traceback
 _TEXT = 20_000  # characters kept of a message or traceback
 _Module = type(sys)
-_write, _exit, _getpid, _waitpid, _sleep = os.write, os._exit, os.getpid, os.waitpid, time.sleep
+_write, _exit, _getpid, _waitpid, _sleep, _kill = os.write, os._exit, os.getpid, os.waitpid, time.sleep, os.kill
 _clock = time.perf_counter
 
 
@@ -79,7 +79,21 @@ def main() -> None:
         if request["mode"] != "program":
             _insist_on_the_end(outcome)
         _send(_frame(outcome, recorder, stdout=b"", stderr=b""))
+    _end_the_rest()
     _exit(0)
+
+
+def _end_the_rest() -> None:
+    """End what the program started and did not wait for, and wait for it: its CPU time would be lost with us."""
+    if _getpid() != 1:
+        return  # it could start nothing, and -1 would be more than what it started
+    guard.count_children()
+    try:
+        while True:
+            _kill(-1, 9)
+            _waitpid(-1, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
 
 
 def _be_called(outcome: Outcome, namespace: dict[str, Any], recorder: Recorder) -> None:

@@ -15,7 +15,7 @@ import os
 import resource
 import sys
 
-from . import guard, jail, kernel, landlock, seccomp
+from . import cgroup, guard, jail, kernel, landlock, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
         level: `full` or `light`. packages: name -> path of what programs may import besides the standard library.
         preload: modules imported beforehand. scratch: an empty folder of the worker's own. user: the host's number
-        for programs' user, None where the caller is not root. memory_mb, tasks: bounds of the cgroup.
+        for programs' user, None where the caller is not root. memory_mb, tasks: bounds of the cgroup. groups: the
+        folders of the cgroups it is in, from the keeper.
         """
 
         level: str
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
         user: int | None
         memory_mb: int
         tasks: int
-        in_cgroup: bool
+        groups: list[str]
 
 
 _SIGKILL = 9
@@ -75,14 +76,16 @@ class Plan:
     """The steps for one worker, and what the zygote itself does around each program.
 
     layers: engaged so far. missing: name of a layer -> why this host refuses it. packages: the folder to import from.
+    account: what the worker's cgroups count.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["in_cgroup"] else [])]
+        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["groups"] else [])]
         self.missing: dict[str, str] = {}
         self.settings = settings
         self.full = settings["level"] == "full"
         self.packages = ""
+        self.account = cgroup.Account(settings["groups"])
         self._home = "/tmp"
         self._mapped = 0  # bytes of address space of the zygote, and so of a child before its program
         self._steps: list[tuple[str, Callable[[Job], None]]] = []

@@ -89,6 +89,11 @@ def release_reserve() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
+def count_children() -> None:
+    """Have processes counted that end from now on: those of a parent that ignores their end are not, wait(2)."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def peak_memory_mb() -> float:
     """Peak resident memory of this process so far, MiB."""
     peak = _getrusage(resource.RUSAGE_SELF).ru_maxrss

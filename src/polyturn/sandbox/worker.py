@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from .confine import remove_tree
 from .limits import Isolation, Limits, SandboxError
 from .packages import importable, package_paths
-from .zygote import ANSWER, ENDED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
+from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
 
 TASKS = 64  # processes and threads of one program
 FILE_BYTES = 64 << 20  # one file that a program writes
@@ -73,7 +73,8 @@ class Ending:
     trouble: why the sandbox failed; the rest is then meaningless.
     status: exit code, or minus the signal.
     overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
-    dismissed: it was ended because its job was over.
+    dismissed: it was ended because its job was over. exhausted: the kernel killed processes of its job for want of
+        memory for all of them together.
     stdout, stderr: at most the limit each. results: the frames it wrote, at most a byte more than `most_results`, which
         is what an honest child writes at most.
     """
@@ -84,6 +85,7 @@ class Ending:
     overdue: bool = False
     flooded: bool = False
     dismissed: bool = False
+    exhausted: bool = False
     stdout: bytes = b""
     stderr: bytes = b""
     results: bytes = b""
@@ -192,6 +194,7 @@ class Worker:
             limits.wall_clock_s * task.programs,
             limits.memory_mb << 20,
             limits.output_bytes,
+            task.most_results,
             FILE_BYTES if requests[0]["mode"] != "batch" else _BATCH_FILE_BYTES,
             len(requests),
         )
@@ -257,6 +260,7 @@ class Worker:
             overdue=bool(causes & OVERDUE),
             flooded=bool(causes & FLOODED) or max(len(stdout), len(stderr)) > most,
             dismissed=bool(causes & ENDED),
+            exhausted=bool(causes & EXHAUSTED),
             stdout=stdout[:most],
             stderr=stderr[:most],
             results=_read(results, sent.task.most_results + 1),
