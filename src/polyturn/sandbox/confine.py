@@ -122,7 +122,7 @@ class Plan:
         kernel.drop_bounding_set()
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self.layers.append("no-new-privs")
-        program = seccomp.build(allow_processes=True)
+        program = seccomp.build(namespaces=True)
         self._steps = [
             ("tmpfs", lambda job: os.chdir("/tmp")),
             *([("user", lambda job: _become(jail.USER))] if user is not None else []),
@@ -140,7 +140,7 @@ class Plan:
         self._readable = [*jail.library_folders(), self.packages, *packages.values(), *jail.DEVICES]
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self.layers.append("no-new-privs")
-        program = seccomp.build(allow_processes=False)
+        program = seccomp.build(namespaces=False)
         self._steps = [
             ("tempdir", lambda job: os.chdir(self._home)),
             *([("user", lambda job: self._become_other(user))] if user is not None else []),
