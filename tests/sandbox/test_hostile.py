@@ -14,7 +14,7 @@ from textwrap import indent
 import pytest
 
 import polyturn
-from polyturn.sandbox import Limits, grade_function, run_program, run_programs
+from polyturn.sandbox import Isolation, Limits, grade_function, run_program, run_programs
 from polyturn.sandbox.pool import close_idle
 
 WAIT = Limits(wall_s=1)
@@ -160,6 +160,32 @@ def test_what_is_open_for_the_program_is_its_own() -> None:
     assert run_program("print(input())", stdin="secret").stdout == "secret\n"
     assert run_program(source).stdout == "mine"
     assert run_program("print('clean')").stdout == "clean\n"
+
+
+@pytest.mark.parametrize("text", ["secret", ""])
+@pytest.mark.skipif(sys.platform != "linux", reason="no file of another system can be sealed")
+def test_stdin_is_for_reading_and_nothing_else_is_open(text: str) -> None:
+    source = (
+        "import os, sys\nfor act in (lambda: os.write(0, b'mine'), lambda: os.ftruncate(0, 1)):\n"
+        "    try:\n        act()\n    except OSError:\n        continue\n    print('changed')\n"
+        "def is_open(fd):\n    try:\n        return bool(os.fstat(fd))\n    except OSError:\n        return False\n"
+        "print([fd for fd in range(256) if is_open(fd)], os.fstat(0).st_rdev, sys.stdin.read())"
+    )
+    for isolation in (Isolation(), Isolation("light", allow_weaker=True)):
+        result = run_program(source, stdin=text, isolation=isolation)
+        assert result.stdout == f"[0, 1, 2, 4] 0 {text}\n"
+
+
+def test_output_that_a_program_takes_back_is_not_there() -> None:
+    source = "import os\nprint('x' * 99, flush=True)\nos.ftruncate(1, 0)\nos.lseek(1, 0, 0)\nprint('y')"
+    result = run_program(source)
+    assert (result.verdict, result.stdout, len(result.printed)) == ("passed", "y\n", 2)
+    holes = run_program("import os\nprint('x', flush=True)\nos.ftruncate(1, 50)\nos.ftruncate(2, 60 << 20)")
+    assert (holes.verdict, len(holes.stdout)) == ("output-limit", 50)
+    told = run_program("import atexit, os\natexit.register(os.ftruncate, 4, 0)\nprint(4)", expected=4)
+    assert told.verdict == "passed"  # it has told nothing then
+    gone = f"{FORGED.replace('CPU', '0')}os.ftruncate(4, 0)\nos._exit(0)"
+    assert run_program(gone, expected=4).verdict == "error"
 
 
 def test_signals_reach_only_what_the_program_started() -> None:

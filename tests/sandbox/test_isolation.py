@@ -208,6 +208,38 @@ def test_devices_work_and_are_the_five_harmless_ones() -> None:
     assert error_of("import os\nos.mknod('null', 0o20666, os.makedev(1, 3))").type == "PermissionError"
 
 
+def test_a_programs_files_of_devices_are_not_for_it_to_change() -> None:
+    source = (
+        "import os\nchanged = []\n"
+        "for path in ('/dev/null', '/dev/zero', '/dev/full', '/dev/random', '/dev/urandom'):\n"
+        "    for act in (os.utime, lambda path: os.utime(os.open(path, os.O_WRONLY))):\n"
+        "        try:\n            act(path)\n        except OSError:\n            continue\n"
+        "        changed.append(path)\nprint(changed)"
+    )
+    before = os.stat("/dev/full").st_mtime_ns
+    assert names_of(source) == set()
+    names_of(source, LIGHT)  # told that it did
+    assert os.stat("/dev/full").st_mtime_ns == before
+
+
+def test_of_the_linkers_path_a_program_sees_what_the_interpreter_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "canary").write_text("sings")
+    needed = os.environ.get("LD_LIBRARY_PATH", "")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}:{needed}:/home:relative")
+    close_idle()
+    source = (
+        f"import os\nfound = []\nfor path in ({str(tmp_path)!r}, '/home'):\n    try:\n"
+        "        found += [path, os.listdir(path)]\n    except OSError:\n        continue\nprint(found)"
+    )
+    try:
+        for isolation in (FULL, LIGHT):
+            assert names_of(source, isolation) == set()
+    finally:
+        close_idle()
+
+
 # ---- what else a program might look at
 
 

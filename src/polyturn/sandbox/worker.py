@@ -12,6 +12,7 @@ files in memory that exist for it alone and that the supervisor reads when it ha
 process that was left behind can hold a pipe open.
 """
 
+import fcntl
 import json
 import marshal
 import os
@@ -210,7 +211,7 @@ class Worker:
             try:
                 for request, channel in zip(requests, channels, strict=True):
                     text = task.stdin.encode("utf-8", "surrogatepass") if not sent.files else b""
-                    stdin = hand(memory_file("stdin", text)) if text else self._nothing
+                    stdin = hand(memory_file("stdin", text, sealed=True))
                     for name in ("stdout", "stderr", "results"):
                         sent.files.append(memory_file(name))
                     out, err, results = sent.files[-3:]
@@ -308,10 +309,13 @@ def abandon_all() -> None:
     _all.clear()
 
 
-def memory_file(name: str, data: bytes = b"") -> int:
-    """A descriptor of a file without a place in the file system, at its beginning, that holds the data."""
+def memory_file(name: str, data: bytes = b"", sealed: bool = False) -> int:
+    """A descriptor of a file without a place in the file system, at its beginning, that holds the data.
+
+    sealed: nobody can change it, where the system has such files (Linux).
+    """
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create(name, os.MFD_CLOEXEC)
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | (os.MFD_ALLOW_SEALING if sealed else 0))
     else:
         with tempfile.TemporaryFile(buffering=0) as file:
             fd = os.dup(file.fileno())
@@ -319,6 +323,8 @@ def memory_file(name: str, data: bytes = b"") -> int:
         at = 0
         while at < len(data):
             at += os.pwrite(fd, data[at:] if at else data, at)
+        if sealed and sys.platform == "linux":
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     except BaseException:
         os.close(fd)
         raise

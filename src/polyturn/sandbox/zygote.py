@@ -282,7 +282,7 @@ def _become_child(job: Job, fds: list[int], plan: Plan, setup: int) -> None:
         trouble = plan.confine(job)
         os.write(setup, trouble.encode() or b".")
         if not trouble:
-            os.closerange(FDS, _MOST_FDS)
+            os.closerange(FDS if job.children > 1 else child.CHANNEL, _MOST_FDS)
             child.main()
             status = 0
     finally:
