@@ -531,6 +531,36 @@ def test_a_caller_that_reaps_every_child_gets_its_results() -> None:
     assert descendants(os.getpid()) == before
 
 
+def test_a_fork_that_closes_its_copy_leaves_the_parents_worker_whole(tmp_path: Path) -> None:
+    code = (
+        "import os\nfrom polyturn.sandbox import run_programs\n"
+        "results = run_programs(f'print({i})' for i in range(3))\nprint(next(results).printed, flush=True)\n"
+        "folders = os.listdir(os.environ['TMPDIR'])\npid = os.fork()\nif pid == 0:\n"
+        "    results.close()\n    os._exit(0)\n"
+        "os.waitpid(pid, 0)\nprint(len(folders), os.listdir(os.environ['TMPDIR']) == folders)\n"
+        "print([result.printed for result in results])"
+    )
+    with start_caller(code, tmp_path) as caller:
+        out, _ = caller.communicate(timeout=120)
+    assert out.decode() == "((0,),)\n1 True\n[((1,),), ((2,),)]\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fork_in_the_midst_of_another_threads_call_can_run_programs(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, threading\nfrom polyturn.sandbox import pool, run_program\n"
+        "held, done = threading.Event(), threading.Event()\n"
+        "def hold():\n    with pool._lock:\n        held.set()\n        done.wait()\n"
+        "thread = threading.Thread(target=hold)\nthread.start()\nheld.wait()\npid = os.fork()\n"
+        "if pid == 0:\n    signal.alarm(30)\n    print(run_program('print(1)').printed, flush=True)\n"
+        "    pool.close_idle()\n    os._exit(0)\n"
+        "print(os.waitpid(pid, 0)[1])\ndone.set()\nthread.join()"
+    )
+    with start_caller(code, tmp_path) as caller:
+        out, _ = caller.communicate(timeout=120)
+    assert out.decode() == "((1,),)\n0\n"
+
+
 def test_a_caller_that_forks_leaves_its_workers_to_itself(tmp_path: Path) -> None:
     code = (
         "import os\nfrom polyturn.sandbox import run_program\nfrom polyturn.sandbox.pool import close_idle\n"

@@ -124,6 +124,7 @@ class Worker:
     def __init__(self, level: str, isolation: Isolation, memory_mb: int) -> None:
         if not sys.executable:
             raise SandboxError("sys.executable is empty: start Python itself, not a program that embeds it")
+        self._owner = os.getpid()
         self.sent: list[_Sent] = []
         self.deadline = 0.0  # monotonic, for the task that runs now
         settings = {
@@ -278,8 +279,10 @@ class Worker:
         self.deadline = time.monotonic() + task.limits.wall_clock_s * task.programs + _START_S
 
     def close(self) -> None:
-        """End the worker and all it runs, and wait for that."""
+        """End the worker and all it runs, and wait for that; in a fork of its owner, only let go of it."""
         self._socket.close()
+        if os.getpid() != self._owner:
+            return
         if self._keeper is not None:
             try:
                 self._keeper.wait(_END_S)
