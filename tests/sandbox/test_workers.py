@@ -531,6 +531,27 @@ def test_a_caller_that_reaps_every_child_gets_its_results() -> None:
     assert descendants(os.getpid()) == before
 
 
+def test_a_child_whose_parent_is_gone_already_does_not_go_on() -> None:
+    """The kernel tells of a death only those who asked before it."""
+    code = (
+        "import os\nfrom polyturn.sandbox.confine import tie_to_parent\nreader, writer = os.pipe()\n"
+        "parent = os.fork()\nif parent:\n    os.waitpid(parent, 0)\n    print(os.read(reader, 99))\n"
+        "elif os.fork() == 0:\n    parent = os.getppid()\n    tie_to_parent(parent)\n    os.write(writer, b'tied ')\n"
+        "    child = os.fork()\n    if child == 0:\n        try:\n            tie_to_parent(parent)\n"
+        "        except ProcessLookupError:\n            os.write(writer, b'gone')\n        os._exit(0)\n"
+        "    os.waitpid(child, 0)\n    os.kill(parent, 0)\n    os.write(writer, b'!')\n    os._exit(0)\n"
+        "else:\n    os.wait()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("b'tied gone!'\n", "")
+
+
 def test_a_fork_that_closes_its_copy_leaves_the_parents_worker_whole(tmp_path: Path) -> None:
     code = (
         "import os\nfrom polyturn.sandbox import run_programs\n"

@@ -55,11 +55,16 @@ def prepare() -> None:
     _seed("random")
 
 
-def main() -> None:
-    """Serve the request and exit. The process is confined already."""
+def read_request() -> dict[str, Any]:
+    """What this process, which is confined already, is to do."""
     request = marshal.loads(_read_file(REQUEST))
     os.close(REQUEST)
     os.set_inheritable(RESULTS, False)
+    return request
+
+
+def main(request: dict[str, Any]) -> None:
+    """Serve the request and exit."""
     if request["mode"] == "batch":
         _leave_first_process()
         home = os.getcwd()
@@ -76,6 +81,7 @@ def main() -> None:
     else:
         outcome = _run(source, recorder)
     if not outcome.told:
+        guard.release_reserve()
         if request["mode"] != "program":
             _insist_on_the_end(outcome)
         _send(_frame(outcome, recorder, stdout=b"", stderr=b""))

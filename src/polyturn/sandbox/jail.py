@@ -10,7 +10,7 @@ installed beside numpy). What could be executed in the library folders, Landlock
     /dev             null, zero, full, random, urandom, whose modes and times are fixed; shm, where semaphores are
                      files: /tmp
     /etc             passwd with one user, ld.so.cache
-    /tmp             a tmpfs, a fresh one for each program (`fresh_tmp`)
+    /tmp             a tmpfs, a fresh one for each program (`fresh_tmp`), another for one that tests call
 """
 
 from __future__ import annotations
@@ -115,9 +115,14 @@ def fresh_tmp(used: Mark | None) -> Mark:
         if _mark_of_tmp() == used:
             return used
         kernel.umount2("/tmp", kernel.MNT_DETACH)
+    mount_tmp()
+    return _mark_of_tmp()
+
+
+def mount_tmp() -> None:
+    """Put a new file system at /tmp, over what is there. Raises OSError."""
     options = f"size={TMP_BYTES},nr_inodes={TMP_FILES},mode=0777"
     kernel.mount("tmpfs", "/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, options)
-    return _mark_of_tmp()
 
 
 def _mark_of_tmp() -> Mark:

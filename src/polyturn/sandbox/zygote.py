@@ -24,7 +24,7 @@ import sys
 import time
 
 from . import child
-from .confine import Plan, enter_namespaces, tie_to_keeper
+from .confine import Plan, enter_namespaces, tie_to_parent
 from .guard import cpu_clock
 
 TYPE_CHECKING = False
@@ -44,6 +44,7 @@ _LOW = 10  # descriptors below are for the child
 _MOST_FDS = 1024
 _TICK_S = 0.05
 _CPUS = os.cpu_count() or 1
+_NO_ROOM = b"its limits leave no room for the program to begin: raise them, of memory first (--memory-mb)"
 _PROBE = JOB.pack(10.0, 10.0, 1 << 30, 1 << 20, 1 << 20, 1 << 20, 1)
 
 _WARM = (  # imported once, here, so that no program pays for it
@@ -69,7 +70,7 @@ def start(control: int, settings: Settings, ask: int, answer: int) -> None:
             return _tell(connection, {"layers": plan.layers, "missing": {"namespaces": reason}})
     os.close(ask)
     os.close(answer)
-    tie_to_keeper()
+    tie_to_parent(os.getppid())
     try:
         plan.prepare()
     except OSError as error:
@@ -104,16 +105,17 @@ def _tell(connection: socket.socket, report: dict[str, object]) -> None:
 def _probe(plan: Plan) -> None:
     """Find out which steps of the plan this host allows, in a child that ends there, and keep those."""
     reader, writer = os.pipe()
-    plan.make_home()
+    job = Job(_PROBE)
+    plan.make_homes(job)
     pid = plan.fork()
     if pid == 0:
-        os.write(writer, json.dumps(plan.attempt(Job(_PROBE))).encode())
+        os.write(writer, json.dumps(plan.attempt(job)).encode())
         os._exit(0)
     os.close(writer)
     with open(reader, "rb") as file:
         text = file.read()
     os.waitpid(pid, 0)
-    plan.clean_up()
+    plan.clean_up(job)
     plan.keep(json.loads(text))
 
 
@@ -130,26 +132,29 @@ def _serve(connection: socket.socket, plan: Plan) -> None:
         for each in descriptors:
             for fd in each[:5]:
                 os.close(fd)
-        text = _setup_trouble(setup, job.children)
+        text = _setup_trouble(setup, answers)
         connection.sendall(b"".join(answers) + LENGTH.pack(len(text)) + text)
 
 
 class Job:
-    """What is the same for all children of one job: see `JOB`."""
+    """What all children of one job have in common: see `JOB`. child: which of them this process is, in a child."""
 
     def __init__(self, data: bytes) -> None:
-        self.cpu_s, self.wall_s, self.memory, self.output, self.results, self.file_bytes, self.children = JOB.unpack(
-            data
-        )
+        self.cpu_s, self.wall_s, *rest = JOB.unpack(data)
+        self.memory, self.output, self.results, self.file_bytes, self.children = rest
+        self.child = 0
 
 
-def _setup_trouble(setup: int, children: int) -> bytes:
-    """Nothing if every child wrote its dot once it was confined; else what it wrote instead."""
+def _setup_trouble(setup: int, answers: list[bytes]) -> bytes:
+    """Nothing if every child wrote its dot when it was ready to begin; else what it wrote instead."""
     try:
         text = os.read(setup, 4096)
     except BlockingIOError:
         text = b""
-    return b"" if text == b"." * children else text or b"the child died while it was confined"
+    if text == b"." * len(answers):
+        return b""
+    stopped = any(ANSWER.unpack(answer)[1] & ~ENDED for answer in answers)
+    return text.replace(b".", b"") or (_NO_ROOM if stopped else b"a child died while it was confined")
 
 
 class _Child:
@@ -199,10 +204,10 @@ class _Child:
 def _run(job: Job, descriptors: list[list[int]], plan: Plan, connection: socket.socket, setup: int) -> list[bytes]:
     """Fork the children of a job, and watch them until the first has ended. Returns an answer for each."""
     children: list[_Child] = []
-    plan.make_home()
+    plan.make_homes(job)
     kills, spent = plan.account.memory_kills(), _spent(plan)
     began = time.monotonic()
-    for fds in descriptors:
+    for job.child, fds in enumerate(descriptors):
         pid = plan.fork()
         if pid == 0:
             _become_child(job, fds, plan, setup)
@@ -226,7 +231,7 @@ def _run(job: Job, descriptors: list[list[int]], plan: Plan, connection: socket.
         ANSWER.pack(one.status, one.causes | cause, cpu_s, one.wall, one.peak)
         for one, cpu_s in zip(children, clocks(), strict=True)
     ]
-    plan.clean_up()
+    plan.clean_up(job)
     return answers
 
 
@@ -279,11 +284,15 @@ def _become_child(job: Job, fds: list[int], plan: Plan, setup: int) -> None:
     try:
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
-        trouble = plan.confine(job)
-        os.write(setup, trouble.encode() or b".")
+        try:
+            trouble = plan.confine(job).encode()
+            request = {} if trouble else child.read_request()
+        except MemoryError:
+            trouble, request = _NO_ROOM, {}
+        os.write(setup, trouble or b".")
         if not trouble:
             os.closerange(FDS if job.children > 1 else child.CHANNEL, _MOST_FDS)
-            child.main()
+            child.main(request)
             status = 0
     finally:
         os._exit(status)
