@@ -2,7 +2,8 @@
 
 import pytest
 
-from polyturn.sandbox import FunctionJob, Isolation, Limits, SandboxError, grade_function, grade_functions
+from polyturn.sandbox import FunctionJob, Isolation, Limits, SandboxError, grade_function, grade_functions, run_program
+from polyturn.sandbox.limits import Level
 
 LIMITS = Limits(cpu_s=1.0, memory_mb=256)
 CHECK = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate([1]) == [1, 1]\n"
@@ -272,6 +273,36 @@ def test_many_come_back_in_order() -> None:
 def test_mistakes_of_the_caller_are_told(job: tuple) -> None:
     with pytest.raises(SandboxError):
         grade_function(*job)
+
+
+@pytest.mark.parametrize("level", ["full", "light"])
+def test_program_and_tests_do_not_see_each_others_files(level: Level) -> None:
+    """Neither by the folder they start in, nor by /tmp, where there is one."""
+    leave = "import os\nfor path in ('{0}', '/tmp/{0}'):\n    try:\n        open(path, 'w').close()\n"
+    leave += "    except OSError:\n        assert path[0] == '/' and os.environ['HOME'] != '/tmp'\n"
+    program = leave.format("of-program") + (
+        "def opens(path, mode='r'):\n    try:\n        return bool(open(path, mode))\n"
+        "    except OSError:\n        return False\n"
+        "def candidate(_):\n    return [os.listdir(), opens('/tmp/of-tests'), opens('../home/new', 'w'),\n"
+        "            os.getcwd() == os.environ['HOME'] == os.environ['TMPDIR']]"
+    )
+    tests = leave.format("of-tests") + (
+        "def check(candidate):\n    assert candidate(1) == [['of-program'], False, False, True]\n"
+        "    assert os.listdir() == ['of-tests']\n"
+        "    assert os.getcwd() == os.environ['HOME'] == os.environ['TMPDIR']"
+    )
+    isolation = Isolation(level, allow_weaker=True)
+    for _ in range(2):
+        result = grade_function(program, tests, "candidate", isolation=isolation)
+        assert (result.verdict, result.error) == ("passed", None)
+    assert run_program("import os\nprint(os.listdir())", isolation=isolation).stdout == "[]\n"
+
+
+def test_a_full_tmp_of_the_programs_is_not_the_tests() -> None:
+    program = "def candidate(x):\n    return x\ntry:\n    open('big', 'wb').write(bytes(100 << 20))\n"
+    program += "except OSError:\n    pass"
+    tests = "def check(candidate):\n    open('some', 'wb').write(bytes(1 << 20))\n    assert candidate(1) == 1"
+    assert grade_function(program, tests, "candidate").verdict == "passed"
 
 
 def test_without_namespaces() -> None:

@@ -3,15 +3,18 @@
 import os
 import pickle
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
-from polyturn.sandbox import Limits, run_program, run_programs, values
+import polyturn
+from polyturn.sandbox import Isolation, Limits, grade_function, run_program, run_programs, values
 from polyturn.sandbox.pool import close_idle
 from polyturn.sandbox.record import most_nodes
 from polyturn.sandbox.result import of_one
@@ -162,6 +165,32 @@ def test_what_is_open_for_the_program_is_its_own() -> None:
     assert run_program("print('clean')").stdout == "clean\n"
 
 
+@pytest.mark.parametrize("text", ["secret", ""])
+@pytest.mark.skipif(sys.platform != "linux", reason="no file of another system can be sealed")
+def test_stdin_is_for_reading_and_nothing_else_is_open(text: str) -> None:
+    source = (
+        "import os, sys\nfor act in (lambda: os.write(0, b'mine'), lambda: os.ftruncate(0, 1)):\n"
+        "    try:\n        act()\n    except OSError:\n        continue\n    print('changed')\n"
+        "def is_open(fd):\n    try:\n        return bool(os.fstat(fd))\n    except OSError:\n        return False\n"
+        "print([fd for fd in range(256) if is_open(fd)], os.fstat(0).st_rdev, sys.stdin.read())"
+    )
+    for isolation in (Isolation(), Isolation("light", allow_weaker=True)):
+        result = run_program(source, stdin=text, isolation=isolation)
+        assert result.stdout == f"[0, 1, 2, 4] 0 {text}\n"
+
+
+def test_output_that_a_program_takes_back_is_not_there() -> None:
+    source = "import os\nprint('x' * 99, flush=True)\nos.ftruncate(1, 0)\nos.lseek(1, 0, 0)\nprint('y')"
+    result = run_program(source)
+    assert (result.verdict, result.stdout, len(result.printed)) == ("passed", "y\n", 2)
+    holes = run_program("import os\nprint('x', flush=True)\nos.ftruncate(1, 50)\nos.ftruncate(2, 60 << 20)")
+    assert (holes.verdict, len(holes.stdout)) == ("output-limit", 50)
+    told = run_program("import atexit, os\natexit.register(os.ftruncate, 4, 0)\nprint(4)", expected=4)
+    assert told.verdict == "passed"  # it has told nothing then
+    gone = f"{FORGED.replace('CPU', '0')}os.ftruncate(4, 0)\nos._exit(0)"
+    assert run_program(gone, expected=4).verdict == "error"
+
+
 def test_signals_reach_only_what_the_program_started() -> None:
     """Where the sandbox fails, this harms nobody: it signals all there is only if it is alone in its namespace."""
     source = (
@@ -198,6 +227,101 @@ def test_a_program_that_hands_its_work_to_others_is_stopped_too() -> None:
     assert run_program(forks, Limits(cpu_s=0.3, wall_s=60)).verdict == "timeout"
     restless = "import os\nwhile True:\n    if os.fork() == 0:\n        while True: pass\n    os.wait()"
     assert run_program(restless, Limits(cpu_s=0.3, wall_s=2)).verdict == "timeout"
+
+
+# A process burns 0.4 s and tells; its parent leaves, and does not wait for its end.
+BURN = (
+    "import os, time\n{0}\nreader, writer = os.pipe()\nif os.fork() == 0:\n    while time.process_time() < 0.4: pass\n"
+    "    os.write(writer, b'.')\n    time.sleep(60)\nos.read(reader, 1)\n"
+)
+DEAF = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing ends with its program elsewhere")
+@pytest.mark.parametrize("first", ["", DEAF], ids=["", "deaf"])
+def test_cpu_time_of_processes_that_nobody_waits_for_counts(first: str) -> None:
+    source = BURN.format(first) + "print(1)"
+    result = run_program(source, Limits(cpu_s=5, wall_s=60))
+    assert (result.verdict, result.printed) == ("passed", ((1,),))
+    assert 0.4 <= result.cpu_s < 0.6
+    late = run_program(source, Limits(cpu_s=0.3, wall_s=60))
+    assert late.verdict == "timeout"
+    if "cgroup" in late.layers:
+        assert run_program(BURN.format(first) + "os._exit(0)", Limits(cpu_s=0.3, wall_s=60)).verdict == "timeout"
+
+
+# An ordinary user on a host that delegates no cgroup, to which this process turns itself.
+WITHOUT_CGROUP = """
+import os
+uid, gid = os.geteuid(), os.getegid()
+os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNS)
+for name, text in (("setgroups", "deny"), ("uid_map", f"1000 {uid} 1"), ("gid_map", f"1000 {gid} 1")):
+    with open(f"/proc/self/{name}", "w") as file:
+        file.write(text)
+from polyturn.sandbox import Limits, kernel, run_program
+kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+kernel.mount("tmpfs", "/sys/fs/cgroup", "tmpfs")
+results = [run_program(source, Limits(cpu_s=0.3, wall_s=60)) for source in SOURCES]
+print([result.verdict for result in results], "cgroup" in results[0].layers)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/fs/cgroup"), reason="there are no cgroups here")
+def test_without_a_cgroup_such_time_counts_at_an_honest_end() -> None:
+    sources = ["print(1)", BURN.format(""), BURN.format(DEAF)]
+    done = subprocess.run(
+        [sys.executable, "-c", f"SOURCES = {sources!r}\n{WITHOUT_CGROUP}"],
+        env={**os.environ, "PYTHONPATH": str(Path(polyturn.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if "os.unshare" in done.stderr:
+        pytest.skip("this host lets this user make no namespaces")
+    assert (done.stdout, done.stderr) == ("['passed', 'timeout', 'timeout'] False\n", "")
+
+
+def test_processes_that_burn_while_their_parent_sleeps_end_at_the_limit() -> None:
+    source = "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        while True: pass\ntime.sleep(50)"
+    result = run_program(source, Limits(cpu_s=0.5, wall_s=40))
+    if "cgroup" not in result.layers:
+        pytest.skip("this host delegates no cgroup, so that the wall clock ends them")
+    assert result.verdict == "timeout"
+    assert 0.5 < result.cpu_s < 1
+    assert result.wall_s < 20
+
+
+def test_what_a_tested_function_starts_is_on_the_programs_clock() -> None:
+    program = f"def candidate(x):\n{indent(BURN.format(''), '    ')}    return x"
+    tests = "def check(candidate):\n    assert candidate(1) == 1"
+    assert grade_function(program, tests, "candidate").verdict == "passed"
+    result = grade_function(program, tests, "candidate", Limits(cpu_s=0.3, wall_s=60))
+    if "cgroup" not in result.layers:
+        pytest.skip("this host delegates no cgroup, so that nobody counts it")
+    assert result.verdict == "timeout"
+
+
+@pytest.mark.parametrize("then", ["assert not any(os.waitpid(pid, 0)[1] for pid in pids)", "os.read(reader, 99)"])
+def test_memory_used_up_together_is_the_memory_verdict(then: str) -> None:
+    """One of its processes is killed for it; the program fails of that, or waits for it without end."""
+    source = (
+        "import os\npids, (reader, writer) = [], os.pipe()\nfor _ in range(20):\n    pids.append(os.fork())\n"
+        "    if pids[-1] == 0:\n        x = bytearray(40 << 20)\n        x[::4096] = b'x' * len(x[::4096])\n"
+        f"        os.read(reader, 1)\n        os._exit(0)\nos.waitpid(-1, 0)\n{then}"
+    )
+    result = run_program(source, Limits(memory_mb=64, wall_s=3))
+    if "cgroup" not in result.layers:
+        pytest.skip("this host delegates no cgroup, so that each process is limited for itself")
+    assert result.error is not None
+    assert (result.verdict, result.error.type) == ("memory", "MemoryLimit")
+    assert run_program("print(1)", Limits(memory_mb=64)).verdict == "passed"
+
+
+def test_a_file_of_results_beyond_what_a_program_can_tell_ends_it_at_once() -> None:
+    for size in (8, 63):
+        source = f"import os, time\nos.pwrite(4, bytes(1), {size} << 20)\ntime.sleep(60)"
+        result = run_program(source, Limits(wall_s=10, output_bytes=1000))
+        assert (result.verdict, result.wall_s < 5) == ("forbidden", True)
 
 
 def test_memory_used_up_together_costs_no_other_program() -> None:

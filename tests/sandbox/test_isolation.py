@@ -130,7 +130,10 @@ for path in CANARIES:
     attempt('mkdir in ' + path, lambda: os.mkdir(path + '/folder'))
     attempt('link ' + path, lambda: os.link(path, 'linked'))
     attempt('through a link ' + path, lambda: (os.symlink(path, 'soft'), open('soft').read()))
-    attempt('chmod ' + path, lambda: CHMOD and os.chmod(path, 0o777))
+    attempt('chmod ' + path, lambda: os.chmod(path, 0o777))
+    attempt('utime ' + path, lambda: os.utime(path))
+    attempt('truncate ' + path, lambda: os.truncate(path, 0))
+    attempt('cut off ' + path, lambda: os.open(path, os.O_RDONLY | os.O_TRUNC))
     attempt('rename ' + path, lambda: os.rename(path, path + '.moved'))
     attempt('remove ' + path, lambda: os.remove(path))
 print(done)
@@ -144,16 +147,16 @@ def test_a_program_touches_no_host_file(isolation: Isolation, tmp_path: Path) ->
     folder.mkdir()
     canary.chmod(0o644)
     os.utime(canary, (1, 1))
-    before = canary.stat()
+    before, folder_mode = canary.stat(), folder.stat().st_mode
     places = [str(tmp_path), __file__, "/etc/hosts", "/root", "/home", "/var", "/sys", "/proc"]
     head = f"PLACES, CANARIES = {places!r}, {[str(canary), str(folder)]!r}\n"
-    # Landlock guards what files hold, not their modes, which their owner may change.
-    touched = names_of(f"{head}CHMOD = {isolation is FULL}\n{TOUCH}", isolation)
-    if isolation is LIGHT:
-        touched -= {f"chmod {path}" for path in (canary, folder)}
+    touched = names_of(head + TOUCH, isolation)
+    if isolation is LIGHT:  # told that it did, for the sake of shutil
+        touched -= {f"{act} {path}" for act in ("chmod", "utime") for path in (canary, folder)}
     assert touched - {f"list {folder}" for folder in ON_THE_WAY} == set()
     after = canary.stat()
     assert (canary.read_text(), after.st_mode, after.st_mtime, after.st_nlink) == ("sings", before.st_mode, 1, 1)
+    assert (folder.stat().st_mode, after.st_ctime_ns) == (folder_mode, before.st_ctime_ns)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["canary", "folder"]
 
 
@@ -202,6 +205,38 @@ def test_devices_work_and_are_the_five_harmless_ones() -> None:
     )
     assert run_program(source).stdout == "b'\\x00\\x00\\x00' 4 b''\nFalse False\n"
     assert error_of("import os\nos.mknod('null', 0o20666, os.makedev(1, 3))").type == "PermissionError"
+
+
+def test_a_programs_files_of_devices_are_not_for_it_to_change() -> None:
+    source = (
+        "import os\nchanged = []\n"
+        "for path in ('/dev/null', '/dev/zero', '/dev/full', '/dev/random', '/dev/urandom'):\n"
+        "    for act in (os.utime, lambda path: os.utime(os.open(path, os.O_WRONLY))):\n"
+        "        try:\n            act(path)\n        except OSError:\n            continue\n"
+        "        changed.append(path)\nprint(changed)"
+    )
+    before = os.stat("/dev/full").st_mtime_ns
+    assert names_of(source) == set()
+    names_of(source, LIGHT)  # told that it did
+    assert os.stat("/dev/full").st_mtime_ns == before
+
+
+def test_of_the_linkers_path_a_program_sees_what_the_interpreter_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "canary").write_text("sings")
+    needed = os.environ.get("LD_LIBRARY_PATH", "")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}:{needed}:/home:relative")
+    close_idle()
+    source = (
+        f"import os\nfound = []\nfor path in ({str(tmp_path)!r}, '/home'):\n    try:\n"
+        "        found += [path, os.listdir(path)]\n    except OSError:\n        continue\nprint(found)"
+    )
+    try:
+        for isolation in (FULL, LIGHT):
+            assert names_of(source, isolation) == set()
+    finally:
+        close_idle()
 
 
 # ---- what else a program might look at

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from polyturn.sandbox import UNSET, Limits, Opaque, ProgramError, SandboxError, run_batch, run_program, run_programs
+from polyturn.sandbox import (
+    UNSET,
+    Isolation,
+    Limits,
+    Opaque,
+    ProgramError,
+    SandboxError,
+    run_batch,
+    run_program,
+    run_programs,
+)
+from polyturn.sandbox.limits import Level
 from polyturn.sandbox.pool import close_idle
 
 SHORT = Limits(cpu_s=0.5, wall_s=10)
@@ -364,6 +375,27 @@ def test_limits_and_crashes(source: str, limits: Limits, verdict: str, kind: str
     result = run_program(source, limits)
     assert result.error is not None
     assert (result.verdict, result.error.type) == (verdict, kind)
+
+
+@pytest.mark.parametrize("level", ["full", "light"])
+def test_limits_without_room_to_begin_are_no_verdict_on_the_program(level: Level) -> None:
+    long = f"# {'x' * 2_000_000}\nprint(1)"
+    isolation = Isolation(level, allow_weaker=True, packages=())
+    result = run_program(long, Limits(memory_mb=1), isolation=isolation)
+    assert result.error is not None
+    assert (result.verdict, result.error.type) == ("internal-error", "SandboxError")
+    assert "raise them" in result.error.message
+    assert run_program(long, Limits(memory_mb=64), isolation=isolation).verdict == "passed"
+    assert run_program("print(1)", Limits(memory_mb=1), isolation=isolation).verdict == "passed"
+
+
+def test_a_program_that_ends_just_below_its_limit_of_memory_passes() -> None:
+    source = (
+        "import builtins\nbuiltins.kept = kept = []\nprint('x' * 300_000)\n"
+        "for size in (1 << 20, 1 << 17):\n    try:\n        while True: kept.append(bytearray(size))\n"
+        "    except MemoryError: pass\ndel kept[-2:]"
+    )
+    assert run_program(source, Limits(memory_mb=64)).verdict == "passed"
 
 
 def test_output_up_to_the_limit_passes() -> None:

@@ -531,6 +531,57 @@ def test_a_caller_that_reaps_every_child_gets_its_results() -> None:
     assert descendants(os.getpid()) == before
 
 
+def test_a_child_whose_parent_is_gone_already_does_not_go_on() -> None:
+    """The kernel tells of a death only those who asked before it."""
+    code = (
+        "import os\nfrom polyturn.sandbox.confine import tie_to_parent\nreader, writer = os.pipe()\n"
+        "parent = os.fork()\nif parent:\n    os.waitpid(parent, 0)\n    print(os.read(reader, 99))\n"
+        "elif os.fork() == 0:\n    parent = os.getppid()\n    tie_to_parent(parent)\n    os.write(writer, b'tied ')\n"
+        "    child = os.fork()\n    if child == 0:\n        try:\n            tie_to_parent(parent)\n"
+        "        except ProcessLookupError:\n            os.write(writer, b'gone')\n        os._exit(0)\n"
+        "    os.waitpid(child, 0)\n    os.kill(parent, 0)\n    os.write(writer, b'!')\n    os._exit(0)\n"
+        "else:\n    os.wait()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("b'tied gone!'\n", "")
+
+
+def test_a_fork_that_closes_its_copy_leaves_the_parents_worker_whole(tmp_path: Path) -> None:
+    code = (
+        "import os\nfrom polyturn.sandbox import run_programs\n"
+        "results = run_programs(f'print({i})' for i in range(3))\nprint(next(results).printed, flush=True)\n"
+        "folders = os.listdir(os.environ['TMPDIR'])\npid = os.fork()\nif pid == 0:\n"
+        "    results.close()\n    os._exit(0)\n"
+        "os.waitpid(pid, 0)\nprint(len(folders), os.listdir(os.environ['TMPDIR']) == folders)\n"
+        "print([result.printed for result in results])"
+    )
+    with start_caller(code, tmp_path) as caller:
+        out, _ = caller.communicate(timeout=120)
+    assert out.decode() == "((0,),)\n1 True\n[((1,),), ((2,),)]\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fork_in_the_midst_of_another_threads_call_can_run_programs(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, threading\nfrom polyturn.sandbox import pool, run_program\n"
+        "held, done = threading.Event(), threading.Event()\n"
+        "def hold():\n    with pool._lock:\n        held.set()\n        done.wait()\n"
+        "thread = threading.Thread(target=hold)\nthread.start()\nheld.wait()\npid = os.fork()\n"
+        "if pid == 0:\n    signal.alarm(30)\n    print(run_program('print(1)').printed, flush=True)\n"
+        "    pool.close_idle()\n    os._exit(0)\n"
+        "print(os.waitpid(pid, 0)[1])\ndone.set()\nthread.join()"
+    )
+    with start_caller(code, tmp_path) as caller:
+        out, _ = caller.communicate(timeout=120)
+    assert out.decode() == "((1,),)\n0\n"
+
+
 def test_a_caller_that_forks_leaves_its_workers_to_itself(tmp_path: Path) -> None:
     code = (
         "import os\nfrom polyturn.sandbox import run_program\nfrom polyturn.sandbox.pool import close_idle\n"

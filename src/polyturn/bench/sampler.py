@@ -30,7 +30,8 @@ class _Open:
     def request(self, sampling: Sampling, salt: str) -> TextRequest:
         seed = seed_of(salt, self.key, len(self.codes))
         drawn = replace(sampling, seed=seed, max_tokens=self.script.max_tokens, stop=self.script.stop)
-        return TextRequest(self.script.prompt(self.codes), drawn, _whole(self.script.ends))
+        # in one piece: tokenizers may join what pieces keep apart, and an endpoint gets the text as a whole too
+        return TextRequest(("".join(self.script.prompt(self.codes)),), drawn, _whole(self.script.ends))
 
     def take(self, completion: Completion) -> None:
         """Add a turn."""

@@ -1,8 +1,9 @@
 """A cgroup of its own for a worker: a bound on the memory and the number of processes of all its programs together.
 
 Limits of the process kind (`guard.py`) bind each process; a program that starts many adds them up. A cgroup bounds the
-sum, and counts what mappings do not show, such as files on the tmpfs. Where this user may not make one, the layer is
-absent, which is said; the other limits still hold. Runs in the keeper.
+sum, and counts what mappings do not show, such as files on the tmpfs, and what nobody waits for: the CPU time of
+processes that end with their namespace. Where this user may not make one, the layer is absent, which is said; the
+other limits still hold. Groups are made and removed in the keeper, and read in the zygote.
 
 Version 2 (the controllers must be delegated to our own group) and version 1 (as root) are both tried.
 """
@@ -34,14 +35,43 @@ def make_leaf(memory_mb: int, tasks: int) -> list[str]:
             remove(leaves)
             return []
         leaves.append(leaf)
-    return leaves
+    account = _make(places.get("cpuacct", ""), name, {})
+    return [*leaves, account] if account else leaves
 
 
-def join(leaves: list[str]) -> bool:
+def join(leaves: list[str]) -> None:
     """Put this process into the cgroups, if there are any; its children are born in them. Raises OSError."""
     for leaf in leaves:
         _write(f"{leaf}/cgroup.procs", "0")
-    return bool(leaves)
+
+
+class Account:
+    """What the groups counted. Opened once, for a program's root shows no groups."""
+
+    def __init__(self, leaves: list[str]) -> None:
+        """Raises OSError."""
+        self._files: dict[str, int] = {}
+        for leaf in leaves:
+            for name in ("cpuacct.usage", "cpu.stat", "memory.oom_control", "memory.events"):
+                if os.path.exists(f"{leaf}/{name}"):
+                    self._files[name] = os.open(f"{leaf}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def cpu_s(self) -> float | None:
+        """CPU time of all that ran in the groups, seconds; None if nobody counts it."""
+        if "cpuacct.usage" in self._files:
+            return int(os.pread(self._files["cpuacct.usage"], 100, 0)) / 1e9
+        microseconds = self._read("cpu.stat", b"usage_usec")
+        return None if microseconds is None else microseconds / 1e6
+
+    def memory_kills(self) -> int:
+        """How many processes the kernel has killed because the groups had no memory left."""
+        return self._read("memory.oom_control", b"oom_kill") or self._read("memory.events", b"oom_kill") or 0
+
+    def _read(self, name: str, key: bytes) -> int | None:
+        if name not in self._files:
+            return None
+        words = os.pread(self._files[name], 4096, 0).split()
+        return int(words[words.index(key) + 1]) if key in words else None
 
 
 def remove(leaves: list[str]) -> None:

@@ -36,7 +36,7 @@ PROGRAM = "<program>"
 REQUEST, RESULTS, CHANNEL = 3, 4, 5  # descriptors
 _FRAMES = 64  # innermost frames kept of a traceback
 _Module = type(sys)
-_write, _exit, _getpid, _waitpid, _sleep = os.write, os._exit, os.getpid, os.waitpid, time.sleep
+_write, _exit, _getpid, _waitpid, _sleep, _kill = os.write, os._exit, os.getpid, os.waitpid, time.sleep, os.kill
 _clock = time.perf_counter
 _excepthook = sys.excepthook
 
@@ -55,11 +55,16 @@ def prepare() -> None:
     _seed("random")
 
 
-def main() -> None:
-    """Serve the request and exit. The process is confined already."""
+def read_request() -> dict[str, Any]:
+    """What this process, which is confined already, is to do."""
     request = marshal.loads(_read_file(REQUEST))
     os.close(REQUEST)
     os.set_inheritable(RESULTS, False)
+    return request
+
+
+def main(request: dict[str, Any]) -> None:
+    """Serve the request and exit."""
     if request["mode"] == "batch":
         _leave_first_process()
         home = os.getcwd()
@@ -76,10 +81,25 @@ def main() -> None:
     else:
         outcome = _run(source, recorder)
     if not outcome.told:
+        guard.release_reserve()
         if request["mode"] != "program":
             _insist_on_the_end(outcome)
         _send(_frame(outcome, recorder, stdout=b"", stderr=b""))
+    _end_the_rest()
     _exit(0)
+
+
+def _end_the_rest() -> None:
+    """End what the program started and did not wait for, and wait for it: its CPU time would be lost with us."""
+    if _getpid() != 1:
+        return  # it could start nothing, and -1 would be more than what it started
+    guard.count_children()
+    try:
+        while True:
+            _kill(-1, 9)
+            _waitpid(-1, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
 
 
 def _be_called(outcome: Outcome, namespace: dict[str, Any], recorder: Recorder) -> None:

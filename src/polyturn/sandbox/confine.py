@@ -15,7 +15,7 @@ import os
 import resource
 import sys
 
-from . import guard, jail, kernel, landlock, seccomp
+from . import cgroup, guard, jail, kernel, landlock, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
         level: `full` or `light`. packages: name -> path of what programs may import besides the standard library.
         preload: modules imported beforehand. scratch: an empty folder of the worker's own. user: the host's number
-        for programs' user, None where the caller is not root. memory_mb, tasks: bounds of the cgroup.
+        for programs' user, None where the caller is not root. memory_mb, tasks: bounds of the cgroup. groups: the
+        folders of the cgroups it is in, from the keeper.
         """
 
         level: str
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
         user: int | None
         memory_mb: int
         tasks: int
-        in_cgroup: bool
+        groups: list[str]
 
 
 _SIGKILL = 9
@@ -65,24 +66,31 @@ def enter_namespaces(plan: Plan, ask: int, answer: int) -> str:
     return ""
 
 
-def tie_to_keeper() -> None:
-    """Die with the parent. It is single-threaded, so that this means the process."""
+def tie_to_parent(parent: int) -> None:
+    """Die with the parent, the process of this number. It is single-threaded, so that this means the process.
+
+    Raises OSError if it is gone already: its death is then not told any more.
+    """
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_PDEATHSIG, _SIGKILL)
+    if os.getppid() != parent:
+        raise ProcessLookupError("the parent has ended")
 
 
 class Plan:
     """The steps for one worker, and what the zygote itself does around each program.
 
     layers: engaged so far. missing: name of a layer -> why this host refuses it. packages: the folder to import from.
+    account: what the worker's cgroups count.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["in_cgroup"] else [])]
+        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["groups"] else [])]
         self.missing: dict[str, str] = {}
         self.settings = settings
         self.full = settings["level"] == "full"
         self.packages = ""
+        self.account = cgroup.Account(settings["groups"])
         self._home = "/tmp"
         self._mapped = 0  # bytes of address space of the zygote, and so of a child before its program
         self._steps: list[tuple[str, Callable[[Job], None]]] = []
@@ -119,9 +127,9 @@ class Plan:
         kernel.drop_bounding_set()
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self.layers.append("no-new-privs")
-        program = seccomp.build(allow_processes=True)
+        program = seccomp.build(namespaces=True)
         self._steps = [
-            ("tmpfs", lambda job: os.chdir("/tmp")),
+            ("tmpfs", self._enter_tmp),
             *([("user", lambda job: _become(jail.USER))] if user is not None else []),
             ("no-capabilities", _drop_capabilities),
             ("landlock", lambda job: landlock.restrict(self._ruleset)),
@@ -137,12 +145,12 @@ class Plan:
         self._readable = [*jail.library_folders(), self.packages, *packages.values(), *jail.DEVICES]
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self.layers.append("no-new-privs")
-        program = seccomp.build(allow_processes=False)
+        program, zygote = seccomp.build(namespaces=False), os.getpid()
         self._steps = [
-            ("tempdir", lambda job: os.chdir(self._home)),
+            ("tempdir", self._enter_home),
             *([("user", lambda job: self._become_other(user))] if user is not None else []),
             ("no-capabilities", _drop_capabilities),
-            ("parent-death-signal", lambda job: tie_to_keeper()),
+            ("parent-death-signal", lambda job: tie_to_parent(zygote)),
             ("landlock", lambda job: landlock.restrict(self._ruleset)),
             ("rlimits", self._limit),
             ("seccomp", lambda job: seccomp.install(seccomp.for_process(program, os.getpid()))),
@@ -152,7 +160,7 @@ class Plan:
         self._link_packages()
         self._home = f"{self.settings['scratch']}/home"
         os.environ["HOME"] = os.environ["TMPDIR"] = self._home
-        self._steps = [("tempdir", lambda job: os.chdir(self._home)), ("rlimits", self._limit)]
+        self._steps = [("tempdir", self._enter_home), ("rlimits", self._limit)]
 
     def _link_packages(self) -> None:
         self.packages = f"{self.settings['scratch']}/packages"
@@ -186,26 +194,47 @@ class Plan:
 
     # ---- for each program
 
-    def make_home(self) -> None:
-        """Make the folder a program starts in. Raises OSError."""
+    def make_homes(self, job: Job) -> None:
+        """Make the folders that the job's children start in. Raises OSError."""
         if self.full:
             mark = jail.fresh_tmp(self._tmp)
             changed, self._tmp = mark != self._tmp, mark
         else:
             changed = True
-            os.mkdir(self._home, 0o700)
-            if self.settings["user"] is not None and "user" not in self.missing:
-                os.chown(self._home, self.settings["user"], self.settings["user"])
-        if changed and sys.platform == "linux":
-            self._renew_ruleset()
+            for at in range(job.children):
+                os.mkdir(self._home_of(at), 0o700)
+                if self.settings["user"] is not None and "user" not in self.missing:
+                    os.chown(self._home_of(at), self.settings["user"], self.settings["user"])
+        if changed:
+            self._renew_ruleset(self._home)
 
-    def _renew_ruleset(self) -> None:
+    def _home_of(self, at: int) -> str:
+        return f"{self._home}-{at}" if at else self._home
+
+    def _enter_tmp(self, job: Job) -> None:
+        """Start in /tmp: the worker's, or for a second child a new one that the first does not see."""
+        if job.child:
+            os.unshare(os.CLONE_NEWNS)
+            jail.mount_tmp()
+            self._renew_ruleset("/tmp")
+        os.chdir("/tmp")
+
+    def _enter_home(self, job: Job) -> None:
+        home = self._home_of(job.child)
+        if job.child:
+            os.environ["HOME"] = os.environ["TMPDIR"] = home
+            self._renew_ruleset(home)
+        os.chdir(home)
+
+    def _renew_ruleset(self, home: str) -> None:
         """Landlock's rules hold for a folder itself, not for what is found under its name."""
+        if sys.platform != "linux":
+            return
         if self._ruleset >= 0:
             os.close(self._ruleset)
             self._ruleset = -1
         if landlock.supported():
-            self._ruleset = landlock.ruleset(self._readable, [self._home, "/dev/null"])
+            self._ruleset = landlock.ruleset(self._readable, [home, "/dev/null"])
 
     def fork(self) -> int:
         """os.fork, into a pid namespace of the child's own on level `full`."""
@@ -241,11 +270,12 @@ class Plan:
         os.write(fd, b"1000")
         os.close(fd)
 
-    def clean_up(self) -> None:
-        """Leave nothing of a program behind, where the end of its namespaces does not see to that."""
+    def clean_up(self, job: Job) -> None:
+        """Leave nothing of a job behind, where the end of its namespaces does not see to that."""
         if not self.full:
             _kill_strays()
-            remove_tree(self._home)
+            for at in range(job.children):
+                remove_tree(self._home_of(at))
 
     def _limit(self, job: Job) -> None:
         guard.limit_program(job.cpu_s, self._mapped + job.memory, job.file_bytes)

@@ -8,7 +8,9 @@ import sys
 import time
 
 OPEN_FILES = 256
-_getrusage = resource.getrusage  # a program may replace the one in the module
+# A program may replace those in the module.
+_getrusage, _getrlimit, _setrlimit = resource.getrusage, resource.getrlimit, resource.setrlimit
+_ADDRESS_SPACE = resource.RLIMIT_AS
 RESERVE_BYTES = 64 << 20  # address space kept back for reporting a program that used up all of its own
 
 
@@ -85,8 +87,13 @@ def cpu_clock(pid: int) -> float | None:
 def release_reserve() -> None:
     """Raise the memory limit to what was kept back, so that running out of memory can still be reported."""
     if sys.platform == "linux":
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        hard = _getrlimit(_ADDRESS_SPACE)[1]
+        _setrlimit(_ADDRESS_SPACE, (hard, hard))
+
+
+def count_children() -> None:
+    """Have processes counted that end from now on: those of a parent that ignores their end are not, wait(2)."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def peak_memory_mb() -> float:

@@ -7,9 +7,10 @@ installed beside numpy). What could be executed in the library folders, Landlock
 
     /usr/lib ...     as on the host, read-only, without site-packages and dist-packages up to two levels deep
     /packages        the packages programs may import
-    /dev             null, zero, full, random, urandom; shm, where semaphores are files: /tmp
+    /dev             null, zero, full, random, urandom, whose modes and times are fixed; shm, where semaphores are
+                     files: /tmp
     /etc             passwd with one user, ld.so.cache
-    /tmp             a tmpfs, a fresh one for each program (`fresh_tmp`)
+    /tmp             a tmpfs, a fresh one for each program (`fresh_tmp`), another for one that tests call
 """
 
 from __future__ import annotations
@@ -51,13 +52,27 @@ def library_folders() -> list[str]:
         "/usr/share/zoneinfo",
         "/etc/ld.so.cache",
         "/nix/store",  # where a Nix interpreter keeps its libraries
-        *os.environ.get("LD_LIBRARY_PATH", "").split(":"),
+        *_linker_folders(),
     ]
     found: list[str] = []
     for path in sorted(path for path in wanted if path.startswith("/") and os.path.lexists(path)):
         if not any(path == other or path.startswith(other + "/") for other in found):
             found.append(path)
     return found
+
+
+def _linker_folders() -> list[str]:
+    """Folders of LD_LIBRARY_PATH that the interpreter's own libraries are in: others may hold anything of the caller's.
+
+    Never a folder directly below the root, such as /home, whatever is in it.
+    """
+    with open("/proc/self/maps") as file:
+        mapped = {os.path.dirname(line.split(maxsplit=5)[5].rstrip("\n")) for line in file if "/" in line}
+    return [
+        folder
+        for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":")
+        if os.path.realpath(folder) in mapped and os.path.realpath(folder).count("/") > 1
+    ]
 
 
 def build(root: str, packages: dict[str, str]) -> None:
@@ -76,7 +91,7 @@ def build(root: str, packages: dict[str, str]) -> None:
     for name, path in packages.items():
         _bind(path, f"{root}{PACKAGES}/{name}")
     for device in DEVICES:
-        _bind(device, root + device, read_only=False)
+        _bind(device, root + device, device=True)
     os.symlink("/tmp", root + "/dev/shm")
     os.makedirs(root + "/etc", exist_ok=True)
     with open(root + "/etc/passwd", "w") as file:
@@ -100,9 +115,14 @@ def fresh_tmp(used: Mark | None) -> Mark:
         if _mark_of_tmp() == used:
             return used
         kernel.umount2("/tmp", kernel.MNT_DETACH)
+    mount_tmp()
+    return _mark_of_tmp()
+
+
+def mount_tmp() -> None:
+    """Put a new file system at /tmp, over what is there. Raises OSError."""
     options = f"size={TMP_BYTES},nr_inodes={TMP_FILES},mode=0777"
     kernel.mount("tmpfs", "/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, options)
-    return _mark_of_tmp()
 
 
 def _mark_of_tmp() -> Mark:
@@ -110,8 +130,11 @@ def _mark_of_tmp() -> Mark:
     return folder.st_ino, folder.st_mode, folder.st_ctime_ns, room.f_bfree, room.f_ffree
 
 
-def _bind(source: str, target: str, read_only: bool = True) -> None:
-    """Show a host file or folder at `target`; a symbolic link is copied (/lib is one on most systems)."""
+def _bind(source: str, target: str, device: bool = False) -> None:
+    """Show a host file or folder at `target`, read-only; a symbolic link is copied (/lib is one on most systems).
+
+    device: it is to work as one. It can be written to through such a mount; what is read-only is its inode.
+    """
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if os.path.islink(source):
         os.symlink(os.readlink(source), target)
@@ -121,8 +144,8 @@ def _bind(source: str, target: str, read_only: bool = True) -> None:
     else:
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     kernel.mount(source, target, None, kernel.MS_BIND | kernel.MS_REC)
-    if read_only:
-        kernel.mount_setattr(target, kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV)
+    no_devices = 0 if device else kernel.MOUNT_ATTR_NODEV
+    kernel.mount_setattr(target, kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | no_devices)
 
 
 def _packages_inside(folder: str) -> list[str]:

@@ -65,7 +65,8 @@ def main() -> None:
 def _in_zygote(control: int, settings: Settings, leaf: list[str], ask: int, answer: int) -> None:
     status = 1
     try:
-        settings["in_cgroup"] = cgroup.join(leaf)
+        cgroup.join(leaf)
+        settings["groups"] = leaf
         zygote.start(control, settings, ask, answer)
         status = 0
     finally:

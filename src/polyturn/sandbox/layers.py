@@ -25,7 +25,7 @@ LAYERS = {
     "landlock": "opening files beyond the allowed folders, executing any, TCP, signals outwards",
     "seccomp": "system calls no honest program needs: sockets, exec, mounts, ptrace, bpf, io_uring, keys",
     "rlimits": "more memory, CPU time, file size, open files or (full) processes than allowed",
-    "cgroup": "more memory or processes in sum, all its processes together",
+    "cgroup": "more memory, CPU time or processes in sum, all its processes together",
 }
 
 _BOTH = ("no-new-privs", "no-capabilities", "landlock", "seccomp", "rlimits")

@@ -231,7 +231,12 @@ def close_idle() -> None:
 
 
 def _leave_to_the_parent() -> None:
-    """In a fork of this process, the workers are not ours: not to use, nor to keep alive by a copy of their socket."""
+    """In a fork of this process, the workers are not ours: not to use, nor to keep alive by a copy of their socket.
+
+    The lock is a new one: a thread that held it is not there to let it go.
+    """
+    global _lock
+    _lock = threading.Lock()
     _idle.clear()
     abandon_all()
 

@@ -54,7 +54,7 @@ class Result:
         were left out: one `Opaque` that tells their number. Empty unless it came to an end that it could report.
     last_text: the text of the last call of `print` that had arguments, without its end.
     error: None for `passed` and `wrong`.
-    cpu_s, wall_s: seconds; cpu_s with the processes that it started and waited for.
+    cpu_s, wall_s: seconds; cpu_s with the processes that it started (`Limits` says which).
     memory_mb: peak resident memory, MiB, with the interpreter's.
     layers: the isolation really engaged.
     """
@@ -160,6 +160,8 @@ def of_one(ending: Ending, limits: Limits, dismissed_is_well: bool = False) -> R
         return failed
     if not (dismissed_is_well and ending.dismissed) and (ending.status or ending.overspent or ending.overdue):
         return failed  # whatever it told: an honest child exits with 0 once it has told
+    if ending.exhausted and outcomes[0].verdict == "error":
+        return failed  # what it told is what came of it
     seen = replace(
         outcomes[0],
         stdout=failed.stdout,
@@ -199,8 +201,8 @@ def read_frames(ending: Ending, most: int, limits: Limits) -> tuple[list[Result]
 def in_time(result: Result, limits: Limits) -> Result:
     """The result, with `passed` made `timeout` if the program ended by itself, but after its time.
 
-    The zygote looks at the clock many times a second, not all the time, and does not see that of processes which the
-    program starts until they have ended.
+    The zygote looks at the clock many times a second, not all the time, and without a cgroup does not see that of
+    processes which the program starts until they have ended.
     """
     if result.verdict != "passed" or result.cpu_s <= limits.cpu_s:
         return result
@@ -229,13 +231,16 @@ def _cause(ending: Ending, limits: Limits, flaw: str) -> tuple[Verdict, ProgramE
     number = -ending.status
     if ending.trouble:
         return "internal-error", ProgramError("SandboxError", ending.trouble)
+    if flaw:
+        return "forbidden", ProgramError("BadResult", f"it tampered with the reporting: {flaw}")
     if ending.flooded:
         text = f"it wrote more than {limits.output_bytes} bytes to stdout or stderr"
         return "output-limit", ProgramError("OutputLimit", text)
-    if flaw:
-        return "forbidden", ProgramError("BadResult", f"it tampered with the reporting: {flaw}")
     if ending.overspent or ending.cpu_s > limits.cpu_s or number == signal.SIGXCPU:
         return "timeout", _too_long(limits)
+    if ending.exhausted:
+        text = f"its processes together needed more than its limit of {limits.memory_mb} MiB"
+        return "memory", ProgramError("MemoryLimit", text)
     if ending.overdue:
         text = f"it did not end within {limits.wall_clock_s:g} s of wall time"
         return "timeout", ProgramError("TimeLimit", text)

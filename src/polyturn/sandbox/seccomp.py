@@ -1,13 +1,14 @@
 """The filter of system calls that a child puts itself behind, last of all, before it runs a program.
 
 It is an allow-list: what CPython with threads, asyncio and the primitives of multiprocessing, numpy, pandas and
-scikit-learn need. All else has one of three ends:
+scikit-learn need. All else has one of these ends:
 
 - EPERM: an honest program may try it (a socket, a subprocess), and is told no;
 - ENOSYS: the calls of Linux 5.1 and later, named here or not, for which every library has an older call to fall
   back on. Among them is clone3, whose flags lie in memory, where no filter can see them;
 - death by SIGSYS, the verdict `forbidden`: what only an attack does, and calls made in the manner of another
-  processor, under whose numbers other calls hide.
+  processor, under whose numbers other calls hide;
+- without namespaces, success that changes nothing, for modes and times of files (`_ATTRIBUTES` says why).
 
 `build` takes a millisecond and is done once, before the children are forked. The program is classic BPF (the
 kernel's seccomp_filter.rst): a search tree over ranges of call numbers, which decides a call in about a dozen
@@ -27,12 +28,11 @@ _ALLOWED = (
     # Data in and out, and descriptors.
     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek sendfile copy_file_range "
     "open openat creat close close_range dup dup2 dup3 pipe pipe2 fadvise64 readahead "
-    "flock fsync fdatasync truncate ftruncate fallocate "
+    "flock fsync fdatasync ftruncate fallocate "
     # Files by name: which of them, Landlock and the file system decide. Attributes are read by shutil.copy2.
     "stat fstat lstat newfstatat statx access faccessat faccessat2 statfs fstatfs readlink readlinkat "
     "getdents getdents64 getcwd chdir fchdir umask getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr "
     "mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink symlinkat "
-    "chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat "
     # Memory and threads.
     "mmap munmap mremap mprotect madvise msync mincore brk "
     "futex set_robust_list rseq membarrier set_tid_address arch_prctl sched_yield getcpu "
@@ -50,8 +50,11 @@ _ALLOWED = (
     "sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min "
     "sched_rr_get_interval wait4 waitid exit exit_group"
 )
-# Where a program may start processes, allowed too; else EPERM.
-_PROCESSES = "fork vfork setpgid setsid pidfd_open pidfd_send_signal"
+# In namespaces of the program's own, allowed too; else EPERM. truncate: Landlock does not see it before Linux 6.2.
+_OWN = "fork vfork setpgid setsid pidfd_open pidfd_send_signal truncate"
+# There allowed; else nothing happens, and the program is told that it did. No version of Landlock keeps a program from
+# changing modes and times of files that its user owns; and shutil, which sets them on each copy, must not fail.
+_ATTRIBUTES = "chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat"
 # Signals by number: there to any process, for a program sees only its own; else to its own process alone.
 _SIGNALS = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo"
 _KILLED = (
@@ -72,6 +75,7 @@ _CLONE_THREAD = 0x10000
 _CLONE_ESCAPES = 0x7E028000  # every CLONE_NEW*, and CLONE_PARENT, which makes a child of the zygote
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
 _S_IFIFO, _S_IFMT = 0o010000, 0o170000
+_O_ACCMODE, _O_TRUNC = 0o3, 0o1000
 # Questions about a descriptor, non-blocking and close-on-exec: TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX.
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 _FICLONE = 0x40049409  # pathlib's copy (Python 3.14) falls back on EOPNOTSUPP alone
@@ -93,12 +97,12 @@ _NO_PROCESS = 0x7FFFFFFF
 _PID = slice(-20, -16)  # the constant of the third instruction from the end
 
 
-def build(allow_processes: bool, machine: str = kernel.MACHINE) -> bytes:
+def build(namespaces: bool, machine: str = kernel.MACHINE) -> bytes:
     """The filter for `machine`, uname's name of the processor.
 
-    `allow_processes`: the program may fork, and signal any process it sees; for a process namespace of its own.
-    Without, it is held to one process, and to signals to itself: `for_process` tells which that is, and until
-    then they reach nobody.
+    `namespaces`: the program has process and mount namespaces of its own. It may fork, signal any process it sees,
+    and change the attributes of any file. Without, it is held to one process, and to signals to itself: `for_process`
+    tells which that is, and until then they reach nobody. It changes files through descriptors open for writing alone.
 
     Raises OSError (ENOSYS) if the processor is neither x86_64 nor aarch64.
     """
@@ -142,14 +146,15 @@ def build(allow_processes: bool, machine: str = kernel.MACHINE) -> bytes:
 
     allow, refuse = put(_RETURN, _ALLOW), put(_RETURN, _ERRNO | errno.EPERM)
     to_itself = allow
-    if not allow_processes:
+    if not namespaces:
         put(_JEQ, _NO_PROCESS, allow, refuse)  # at _PID
         to_itself = argument(0)
     kill, absent = put(_RETURN, _KILL_PROCESS), put(_RETURN, _ERRNO | errno.ENOSYS)
+    pretended = put(_RETURN, _ERRNO)
     not_a_terminal, unsupported = put(_RETURN, _ERRNO | errno.ENOTTY), put(_RETURN, _ERRNO | errno.EOPNOTSUPP)
 
     checked: dict[str, int] = {}
-    no_escape = allow if allow_processes else put(_JSET, _CLONE_THREAD, allow, refuse)
+    no_escape = allow if namespaces else put(_JSET, _CLONE_THREAD, allow, refuse)
     put(_JSET, _CLONE_ESCAPES, kill, no_escape)
     checked["clone"] = argument(0)
     put(_JEQ, _SOCK_STREAM, allow, refuse)  # one of a pair of datagram sockets can send to any address
@@ -160,6 +165,10 @@ def build(allow_processes: bool, machine: str = kernel.MACHINE) -> bytes:
         put(_JEQ, _S_IFIFO, allow, refuse)
         put(_AND, _S_IFMT)
         checked[name] = argument(mode)
+    for name, flags in (("open", 1), ("openat", 2)) if not namespaces else ():
+        put(_JEQ, _O_TRUNC, refuse, allow)  # to read, and yet make it empty: again what Landlock does not see at first
+        put(_AND, _O_ACCMODE | _O_TRUNC)
+        checked[name] = argument(flags)
     switch(dict.fromkeys(_IOCTLS, allow) | {_FICLONE: unsupported}, not_a_terminal)
     checked["ioctl"] = argument(1)
     switch(dict.fromkeys(_FCNTLS, allow), refuse)
@@ -170,7 +179,8 @@ def build(allow_processes: bool, machine: str = kernel.MACHINE) -> bytes:
     checked["prlimit64"] = checked["sched_setaffinity"] = argument(0)
 
     places = dict.fromkeys(_ALLOWED.split(), allow) | dict.fromkeys(_KILLED.split(), kill) | checked
-    places |= dict.fromkeys(_PROCESSES.split(), allow if allow_processes else refuse)
+    places |= dict.fromkeys(_OWN.split(), allow if namespaces else refuse)
+    places |= dict.fromkeys(_ATTRIBUTES.split(), allow if namespaces else pretended)
     places |= dict.fromkeys(_SIGNALS.split(), to_itself)
     numbers = kernel.syscall_numbers(machine)
     switch({n: places.get(name, refuse if n < _SINCE_5_1 else absent) for name, n in numbers.items()}, absent)
@@ -182,7 +192,7 @@ def build(allow_processes: bool, machine: str = kernel.MACHINE) -> bytes:
 
 
 def for_process(program: bytes, pid: int) -> bytes:
-    """What `build(allow_processes=False)` gave, for the process of this number: it may signal itself."""
+    """What `build(namespaces=False)` gave, for the process of this number: it may signal itself."""
     if program[_PID] != _NO_PROCESS.to_bytes(4, "little"):
         raise ValueError("this filter lets signals go to any process, or has been told its process already")
     return program[: _PID.start] + pid.to_bytes(4, "little") + program[_PID.stop :]

@@ -12,6 +12,7 @@ files in memory that exist for it alone and that the supervisor reads when it ha
 process that was left behind can hold a pipe open.
 """
 
+import fcntl
 import json
 import marshal
 import os
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple
 from .confine import remove_tree
 from .limits import Isolation, Limits, SandboxError
 from .packages import importable, package_paths
-from .zygote import ANSWER, ENDED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
+from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
 
 TASKS = 64  # processes and threads of one program
 FILE_BYTES = 64 << 20  # one file that a program writes
@@ -73,7 +74,8 @@ class Ending:
     trouble: why the sandbox failed; the rest is then meaningless.
     status: exit code, or minus the signal.
     overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
-    dismissed: it was ended because its job was over.
+    dismissed: it was ended because its job was over. exhausted: the kernel killed processes of its job for want of
+        memory for all of them together.
     stdout, stderr: at most the limit each. results: the frames it wrote, at most a byte more than `most_results`, which
         is what an honest child writes at most.
     """
@@ -84,6 +86,7 @@ class Ending:
     overdue: bool = False
     flooded: bool = False
     dismissed: bool = False
+    exhausted: bool = False
     stdout: bytes = b""
     stderr: bytes = b""
     results: bytes = b""
@@ -121,6 +124,7 @@ class Worker:
     def __init__(self, level: str, isolation: Isolation, memory_mb: int) -> None:
         if not sys.executable:
             raise SandboxError("sys.executable is empty: start Python itself, not a program that embeds it")
+        self._owner = os.getpid()
         self.sent: list[_Sent] = []
         self.deadline = 0.0  # monotonic, for the task that runs now
         settings = {
@@ -192,6 +196,7 @@ class Worker:
             limits.wall_clock_s * task.programs,
             limits.memory_mb << 20,
             limits.output_bytes,
+            task.most_results,
             FILE_BYTES if requests[0]["mode"] != "batch" else _BATCH_FILE_BYTES,
             len(requests),
         )
@@ -207,7 +212,7 @@ class Worker:
             try:
                 for request, channel in zip(requests, channels, strict=True):
                     text = task.stdin.encode("utf-8", "surrogatepass") if not sent.files else b""
-                    stdin = hand(memory_file("stdin", text)) if text else self._nothing
+                    stdin = hand(memory_file("stdin", text, sealed=True))
                     for name in ("stdout", "stderr", "results"):
                         sent.files.append(memory_file(name))
                     out, err, results = sent.files[-3:]
@@ -257,6 +262,7 @@ class Worker:
             overdue=bool(causes & OVERDUE),
             flooded=bool(causes & FLOODED) or max(len(stdout), len(stderr)) > most,
             dismissed=bool(causes & ENDED),
+            exhausted=bool(causes & EXHAUSTED),
             stdout=stdout[:most],
             stderr=stderr[:most],
             results=_read(results, sent.task.most_results + 1),
@@ -273,8 +279,10 @@ class Worker:
         self.deadline = time.monotonic() + task.limits.wall_clock_s * task.programs + _START_S
 
     def close(self) -> None:
-        """End the worker and all it runs, and wait for that."""
+        """End the worker and all it runs, and wait for that; in a fork of its owner, only let go of it."""
         self._socket.close()
+        if os.getpid() != self._owner:
+            return
         if self._keeper is not None:
             try:
                 self._keeper.wait(_END_S)
@@ -304,10 +312,13 @@ def abandon_all() -> None:
     _all.clear()
 
 
-def memory_file(name: str, data: bytes = b"") -> int:
-    """A descriptor of a file without a place in the file system, at its beginning, that holds the data."""
+def memory_file(name: str, data: bytes = b"", sealed: bool = False) -> int:
+    """A descriptor of a file without a place in the file system, at its beginning, that holds the data.
+
+    sealed: nobody can change it, where the system has such files (Linux).
+    """
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create(name, os.MFD_CLOEXEC)
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | (os.MFD_ALLOW_SEALING if sealed else 0))
     else:
         with tempfile.TemporaryFile(buffering=0) as file:
             fd = os.dup(file.fileno())
@@ -315,6 +326,8 @@ def memory_file(name: str, data: bytes = b"") -> int:
         at = 0
         while at < len(data):
             at += os.pwrite(fd, data[at:] if at else data, at)
+        if sealed and sys.platform == "linux":
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     except BaseException:
         os.close(fd)
         raise

@@ -6,7 +6,8 @@ fixed struct and a few descriptors; the zygote never reads what is behind them, 
 in its memory. It holds no secrets and no expected values.
 
 Each child is the first process of a pid namespace of its own: when it ends, the kernel kills whatever it started.
-The zygote watches its CPU clock, the wall clock and the size of its output, and answers with what it saw.
+The zygote watches its CPU clock, the wall clock and the size of its output, and answers with what it saw. Processes
+that nobody waited for are on no clock but the cgroup's, where there is one.
 """
 
 from __future__ import annotations
@@ -23,24 +24,28 @@ import sys
 import time
 
 from . import child
-from .confine import Plan, enter_namespaces, tie_to_keeper
+from .confine import Plan, enter_namespaces, tie_to_parent
 from .guard import cpu_clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .confine import Settings
 
-JOB = struct.Struct("<ddQQII")  # cpu_s, wall_s, memory bytes, output bytes, file bytes, children
+JOB = struct.Struct("<ddQQQII")  # cpu_s, wall_s, bytes: memory, each output, results, one file; children
 FDS = 6  # of each child: stdin, stdout, stderr, request, results, channel
 ANSWER = struct.Struct("<iIddQ")  # for each child: wait status, causes, cpu_s, wall_s, peak KiB
 LENGTH = struct.Struct("<I")  # of the text that follows: why a child could not be confined; after start, JSON
 OVERSPENT, OVERDUE, FLOODED, ENDED = 1, 2, 4, 8  # why the zygote killed a child; ENDED: its job was over
+EXHAUSTED = 16  # the kernel killed processes of the job because its cgroup had no memory left
 
 _LOW = 10  # descriptors below are for the child
 _MOST_FDS = 1024
 _TICK_S = 0.05
 _CPUS = os.cpu_count() or 1
-_PROBE = JOB.pack(10.0, 10.0, 1 << 30, 1 << 20, 1 << 20, 1)
+_NO_ROOM = b"its limits leave no room for the program to begin: raise them, of memory first (--memory-mb)"
+_PROBE = JOB.pack(10.0, 10.0, 1 << 30, 1 << 20, 1 << 20, 1 << 20, 1)
 
 _WARM = (  # imported once, here, so that no program pays for it
     *("bisect", "collections", "copy", "dataclasses", "datetime", "enum", "functools", "heapq", "itertools", "math"),
@@ -65,7 +70,7 @@ def start(control: int, settings: Settings, ask: int, answer: int) -> None:
             return _tell(connection, {"layers": plan.layers, "missing": {"namespaces": reason}})
     os.close(ask)
     os.close(answer)
-    tie_to_keeper()
+    tie_to_parent(os.getppid())
     try:
         plan.prepare()
     except OSError as error:
@@ -100,16 +105,17 @@ def _tell(connection: socket.socket, report: dict[str, object]) -> None:
 def _probe(plan: Plan) -> None:
     """Find out which steps of the plan this host allows, in a child that ends there, and keep those."""
     reader, writer = os.pipe()
-    plan.make_home()
+    job = Job(_PROBE)
+    plan.make_homes(job)
     pid = plan.fork()
     if pid == 0:
-        os.write(writer, json.dumps(plan.attempt(Job(_PROBE))).encode())
+        os.write(writer, json.dumps(plan.attempt(job)).encode())
         os._exit(0)
     os.close(writer)
     with open(reader, "rb") as file:
         text = file.read()
     os.waitpid(pid, 0)
-    plan.clean_up()
+    plan.clean_up(job)
     plan.keep(json.loads(text))
 
 
@@ -126,52 +132,64 @@ def _serve(connection: socket.socket, plan: Plan) -> None:
         for each in descriptors:
             for fd in each[:5]:
                 os.close(fd)
-        text = _setup_trouble(setup, job.children)
+        text = _setup_trouble(setup, answers)
         connection.sendall(b"".join(answers) + LENGTH.pack(len(text)) + text)
 
 
 class Job:
-    """What is the same for all children of one job: see `JOB`."""
+    """What all children of one job have in common: see `JOB`. child: which of them this process is, in a child."""
 
     def __init__(self, data: bytes) -> None:
-        self.cpu_s, self.wall_s, self.memory, self.output, self.file_bytes, self.children = JOB.unpack(data)
+        self.cpu_s, self.wall_s, *rest = JOB.unpack(data)
+        self.memory, self.output, self.results, self.file_bytes, self.children = rest
+        self.child = 0
 
 
-def _setup_trouble(setup: int, children: int) -> bytes:
-    """Nothing if every child wrote its dot once it was confined; else what it wrote instead."""
+def _setup_trouble(setup: int, answers: list[bytes]) -> bytes:
+    """Nothing if every child wrote its dot when it was ready to begin; else what it wrote instead."""
     try:
         text = os.read(setup, 4096)
     except BlockingIOError:
         text = b""
-    return b"" if text == b"." * children else text or b"the child died while it was confined"
+    if text == b"." * len(answers):
+        return b""
+    stopped = any(ANSWER.unpack(answer)[1] & ~ENDED for answer in answers)
+    return text.replace(b".", b"") or (_NO_ROOM if stopped else b"a child died while it was confined")
 
 
 class _Child:
     """A running child, and how it ended."""
 
-    def __init__(self, pid: int, stdout: int, stderr: int) -> None:
+    def __init__(self, pid: int, fds: list[int]) -> None:
         self.pid = pid
-        self.output = (stdout, stderr)
+        self.output, self.results = fds[1:3], fds[4]
         self.pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
         self.causes = 0
-        self.answer = b""
+        self.ended = False
+        self.status = self.peak = 0
+        self.cpu = self.wall = 0.0
 
     def reap(self, began: float, flags: int = 0) -> bool:
         """Whether it has ended; for a pid namespace's first process, everything in there has then ended too."""
         pid, status, usage = os.wait4(self.pid, flags)
         if pid:
-            wall, cpu = time.monotonic() - began, usage.ru_utime + usage.ru_stime
-            self.answer = ANSWER.pack(status, self.causes, cpu, wall, usage.ru_maxrss)
+            self.ended = True
+            self.status, self.peak = status, usage.ru_maxrss
+            self.cpu, self.wall = usage.ru_utime + usage.ru_stime, time.monotonic() - began
             if self.pidfd is not None:
                 os.close(self.pidfd)
-        return bool(pid)
+        return self.ended
 
-    def overstep(self, job: Job) -> int:
-        """The cause for which it must be stopped now, or 0."""
-        used = cpu_clock(self.pid)
-        if used is not None and used > job.cpu_s:
+    def clock(self) -> float:
+        """CPU time it has used, as far as its own clock shows it, seconds."""
+        return self.cpu if self.ended else cpu_clock(self.pid) or 0.0
+
+    def overstep(self, job: Job, cpu_s: float) -> int:
+        """The cause for which it must be stopped now, or 0. `cpu_s`: what it has used."""
+        if cpu_s > job.cpu_s:
             return OVERSPENT
-        return FLOODED if any(os.fstat(fd).st_size > job.output for fd in self.output) else 0
+        flooded = any(os.fstat(fd).st_size > job.output for fd in self.output)
+        return FLOODED if flooded or os.fstat(self.results).st_size > job.results else 0
 
     def stop(self, cause: int) -> None:
         """Kill it, and its process group for hosts without pid namespaces."""
@@ -186,24 +204,51 @@ class _Child:
 def _run(job: Job, descriptors: list[list[int]], plan: Plan, connection: socket.socket, setup: int) -> list[bytes]:
     """Fork the children of a job, and watch them until the first has ended. Returns an answer for each."""
     children: list[_Child] = []
-    plan.make_home()
+    plan.make_homes(job)
+    kills, spent = plan.account.memory_kills(), _spent(plan)
     began = time.monotonic()
-    for fds in descriptors:
+    for job.child, fds in enumerate(descriptors):
         pid = plan.fork()
         if pid == 0:
             _become_child(job, fds, plan, setup)
-        children.append(_Child(pid, fds[1], fds[2]))
+        children.append(_Child(pid, fds))
         os.close(fds[5])  # so that each end of a channel is one child's alone, and closed when that ends
-    _watch(job, children, began, connection)
+
+    def clocks() -> list[float]:
+        """CPU time of each child. What no process's clock shows is the last one's: the program's, not its tests'."""
+        each = [one.clock() for one in children]
+        if spent is not None and (now := _spent(plan)) is not None:
+            each[-1] = max(each[-1], now - spent - sum(each[:-1]))
+        return each
+
+    _watch(job, children, clocks, began, connection)
     for one in children:
-        if not one.answer:
+        if not one.ended:
             one.stop(ENDED)
             one.reap(began)
-    plan.clean_up()
-    return [one.answer for one in children]
+    cause = EXHAUSTED if plan.account.memory_kills() > kills else 0
+    answers = [
+        ANSWER.pack(one.status, one.causes | cause, cpu_s, one.wall, one.peak)
+        for one, cpu_s in zip(children, clocks(), strict=True)
+    ]
+    plan.clean_up(job)
+    return answers
 
 
-def _watch(job: Job, children: list[_Child], began: float, connection: socket.socket) -> None:
+def _spent(plan: Plan) -> float | None:
+    """CPU time of all programs so far, seconds: the cgroup's without our own. None if there is no cgroup."""
+    own = time.process_time()
+    total = plan.account.cpu_s()
+    return None if total is None else total - own
+
+
+def _watch(
+    job: Job,
+    children: list[_Child],
+    clocks: Callable[[], list[float]],
+    began: float,
+    connection: socket.socket,
+) -> None:
     poll = select.poll()
     poll.register(connection, 0)  # only its end is of interest: the next job may be waiting there already
     for one in children:
@@ -221,11 +266,11 @@ def _watch(job: Job, children: list[_Child], began: float, connection: socket.so
             for one in children:
                 if one.pidfd == fd and one.reap(began) and one is not first:
                     poll.unregister(fd)
-        if first.answer or (first.pidfd is None and first.reap(began, os.WNOHANG)):
+        if first.ended or (first.pidfd is None and first.reap(began, os.WNOHANG)):
             return
         overdue = time.monotonic() > deadline
-        for one in children:
-            if not one.answer and (cause := OVERDUE if overdue else one.overstep(job)):
+        for one, cpu_s in zip(children, clocks(), strict=True):
+            if not one.ended and (cause := OVERDUE if overdue else one.overstep(job, cpu_s)):
                 one.stop(cause)
                 if one is not first:
                     first.stop(ENDED)
@@ -239,11 +284,15 @@ def _become_child(job: Job, fds: list[int], plan: Plan, setup: int) -> None:
     try:
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
-        trouble = plan.confine(job)
-        os.write(setup, trouble.encode() or b".")
+        try:
+            trouble = plan.confine(job).encode()
+            request = {} if trouble else child.read_request()
+        except MemoryError:
+            trouble, request = _NO_ROOM, {}
+        os.write(setup, trouble or b".")
         if not trouble:
-            os.closerange(FDS, _MOST_FDS)
-            child.main()
+            os.closerange(FDS if job.children > 1 else child.CHANNEL, _MOST_FDS)
+            child.main(request)
             status = 0
     finally:
         os._exit(status)
