@@ -42,7 +42,7 @@ TASKS = [
         "prompt": 'def scale(x):\n    return 3 * x\n\n\ndef tripled(xs):\n    """The numbers, each three times."""\n',
         "entry_point": "tripled",
         "canonical_solution": "    return [scale(x) for x in xs]\n",
-        "test": "def check(candidate):\n    assert candidate([1, 2]) == [scale(1), 6]\n    assert candidate([]) == []\n",
+        "test": "def check(candidate):\n    assert candidate([1, 2]) == [scale(1), 6]\n    assert not candidate([])\n",
     },
     {
         "task_id": "made/1",

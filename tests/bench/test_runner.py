@@ -193,7 +193,7 @@ def test_settings_of_another_version_or_run_are_refused(tmp_path: Path, mtpb: Be
 
 def test_a_model_whose_context_is_full_fails_those_cases(tmp_path: Path, mtpb: Benchmark) -> None:
     class Short(Listed):
-        def complete_texts(self, requests):  # noqa: ANN001, ANN202
+        def complete_texts(self, requests):
             for index, completion in super().complete_texts(requests):
                 full = "even" in requests[index].pieces[-1]
                 yield index, type(completion)([], "", "context", [], 1) if full else completion

@@ -13,7 +13,7 @@ MBPP = [
     {
         "task_id": 7,
         "text": "Write a function that joins words by dashes.",
-        "code": "import re\r\ndef helper(w):\r\n    return w\r\ndef dashed(words):\r\n    return '-'.join(helper(w) for w in words)",
+        "code": "def helper(w):\r\n    return w\r\ndef dashed(words):\r\n    return '-'.join(map(helper, words))",
         "test_list": ["assert dashed(['a', 'b']) == 'a-b'", "assert dashed([]) == ''"],
         "test_setup_code": "",
     },

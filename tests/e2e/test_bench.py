@@ -1,4 +1,4 @@
-"""A benchmark from one command: samples in every mode, grades, perplexity, report; killed on the way, the same result."""
+"""A benchmark from one command: samples in every mode, grades, perplexity, report; killed, the same result."""
 
 import json
 import random
@@ -73,7 +73,16 @@ def test_killed_at_random_moments_a_run_ends_the_same(tmp_path: Path, command: l
     assert done.returncode == 0, done.stderr
     assert done.stdout == whole.stdout
     assert everything(tmp_path / "killed") == everything(tmp_path / "whole")
-    report = [sys.executable, "-m", "polyturn.cli.main", "bench", "report", str(tmp_path / "killed"), "--format", "json"]
+    report = [
+        sys.executable,
+        "-m",
+        "polyturn.cli.main",
+        "bench",
+        "report",
+        str(tmp_path / "killed"),
+        "--format",
+        "json",
+    ]
     runs = json.loads(subprocess.run(report, capture_output=True, text=True, check=True).stdout)["runs"]
     assert {run["mode"] for run in runs} == {"multi", "single", "concat", "oracle"}
     multi = next(run for run in runs if run["mode"] == "multi" and run["grader"] == "strict")

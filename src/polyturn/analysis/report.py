@@ -3,8 +3,9 @@
     print(report(["runs/base", "runs/tuned"], "table"))
 
 For each benchmark and grader: a row for each run with its interval; pass@k at the best temperature; differences of
-modes and of models on the same problems; what others published. Then the studies of each folder. Rates are percentages in tables and in Markdown, and
-from 0 to 1 in JSON and CSV. docs/statistics.md says how each number comes about.
+modes and of models on the same problems; what others published. Then the studies of each folder. Rates are
+percentages in tables and in Markdown, and from 0 to 1 in JSON and CSV. docs/statistics.md says how each number comes
+about.
 """
 
 import csv
@@ -246,9 +247,7 @@ def _rate(rate: float | None, ends: Interval | None) -> str:
 # ---- for programs
 
 
-def _json(
-    folders: Sequence[str | Path], runs: Sequence[Run], rows: Sequence[Published], with_published: bool
-) -> str:
+def _json(folders: Sequence[str | Path], runs: Sequence[Run], rows: Sequence[Published], with_published: bool) -> str:
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "runs": [_record(run) for run in runs],

@@ -36,7 +36,7 @@ def read_study(folder: str | Path, file: str) -> list[Record]:
 def study_tables(folder: str | Path) -> list[Table]:
     """All tables of a folder's studies. Raises UserError like `read_study`."""
     turns = read_study(folder, "turns.json")
-    grader = turns[0]["grader"] if turns else None
+    grader = turns[0]["grader"] if turns else ""
     tables = [_endings(grader, [run for run in turns if run["grader"] == grader])] if turns else []
     multi = [run for run in turns if run["grader"] == grader and run["mode"] == "multi"]
     if multi and multi[0]["turns"]:
@@ -57,7 +57,7 @@ def _endings(grader: str, runs: Sequence[Record]) -> Table:
         total = sum(run["outcomes"].values())
         shares = [_percent(run["outcomes"].get(name, 0), total) for name in names]
         rows.append([run["mode"], _heat(run), str(total), *shares])
-    notes = ["In percent of the programs that were run (in oracle, one for each turn). By kind of exception, or verdict."]
+    notes = ["In percent of the programs run (in oracle, one for each turn), by kind of exception or by verdict."]
     return Table(f"How programs ended, grader {grader}", ["mode", "T", "N", *names], rows, 1, notes)
 
 

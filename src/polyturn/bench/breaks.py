@@ -11,9 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polyturn.bench.mtpb import Problem
 from polyturn.bench.samples import Key, Sample
 from polyturn.bench.script import turn_lines
-from polyturn.bench.mtpb import Problem
 
 _CLASSES = {
     "syntax": ("SyntaxError", "IndentationError", "TabError"),

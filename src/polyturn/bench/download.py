@@ -60,4 +60,6 @@ def _download(source: str, path: Path) -> None:
                     file.write(chunk)
                     counter.show(file.tell(), int(size) if size else None)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise UserError(f"Cannot fetch {source} ({error}); try again, or fetch it yourself and give its path.") from None
+        raise UserError(
+            f"Cannot fetch {source} ({error}); try again, or fetch it yourself and give its path."
+        ) from None

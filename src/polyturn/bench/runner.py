@@ -77,8 +77,9 @@ def draw_run(
             if left_out:
                 say(f"{mode}: {left_out} of {len(benchmark.cases)} problems cannot be asked so; they are left out.")
             salt = f"{settings.seed}/{benchmark.name}/{mode}/{temperature:g}"
+            sampling = Sampling(temperature, settings.top_p or 1.0)
             with Journal(samples_path(folder, mode, temperature)) as journal:
-                _draw(completer, wanted, Sampling(temperature, settings.top_p), salt, journal, f"{mode} t={temperature:g}")
+                _draw(completer, wanted, sampling, salt, journal, f"{mode} t={temperature:g}")
             _sort(samples_path(folder, mode, temperature), benchmark)
 
 
@@ -162,7 +163,9 @@ def grade_run(
         samples = list(read_samples(path))
         unknown = {s.key.task for s in samples} - set(benchmark.cases)
         if unknown:
-            raise UserError(f"{path} has samples of {_some(unknown)}, which {benchmark.name}'s data file does not know.")
+            raise UserError(
+                f"{path} has samples of {_some(unknown)}, which {benchmark.name}'s data file does not know."
+            )
         for grader in graders:
             where = folder / "graded" / f"{path.stem}-{grader}.jsonl"
             graded = _grade(benchmark, grader, samples, where, limits, workers, isolation)
@@ -312,6 +315,16 @@ def _check_data(folder: Path, settings: Settings, benchmark: Benchmark) -> None:
         )
 
 
+def _check_known(path: Path, samples: Iterable[Sample], benchmark: Benchmark) -> None:
+    """Raise UserError where samples are of tasks or cases that the benchmark does not have."""
+    unknown = {s.key.task for s in samples if not 1 <= s.key.case <= benchmark.cases.get(s.key.task, 0)}
+    if unknown:
+        raise UserError(
+            f"{path} has samples of {_some(unknown)}, which the data file of {benchmark.name} does not know; "
+            "give the file that they were drawn for."
+        )
+
+
 def _mode_of(path: Path) -> tuple[str, float | None]:
     """Mode and temperature of a samples file, from its name; no temperature for samples of another tool."""
     match = re.fullmatch(r"(\w+)-t(.+)", path.stem)
@@ -337,9 +350,7 @@ def take_samples(path: Path, folder: Path, benchmark: Benchmark) -> None:
         UserError: the file is damaged or has unknown ids, or the folder holds another run.
     """
     samples = list(read_foreign(path))
-    unknown = {s.key.task for s in samples} - set(benchmark.cases)
-    if unknown:
-        raise UserError(f"{path} has samples of {_some(unknown)}, which {benchmark.name}'s data file does not know.")
+    _check_known(path, samples, benchmark)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     open_run(folder, Settings(benchmark.name, benchmark.digest, path.name, digest, None, None, None, None))
     text = "".join(json.dumps(s.to_json()) + "\n" for s in in_order(samples, benchmark.cases))
@@ -353,9 +364,9 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
         UserError: they are not shards of one run, or not all of them, or a sample is there twice.
     """
     settings = [read_settings(part) for part in parts]
-    whole = {replace(s, shard="0/1") for s in settings}
+    whole = {replace(s, shard="0/1", drawn_with=settings[0].drawn_with) for s in settings}
     if len(whole) != 1:
-        names = [name for name in asdict(settings[0]) if len({asdict(s)[name] for s in settings}) > 1 and name != "shard"]
+        names = [name for name in asdict(settings[0]) if len({asdict(s)[name] for s in whole}) > 1]
         raise UserError(f"The folders are not shards of one run: they differ in {', '.join(names)}.")
     have = sorted(parse_shard(s.shard) for s in settings)
     wanted = [(part, have[0][1]) for part in range(have[0][1])]

@@ -78,7 +78,7 @@ def samples_path(folder: Path, mode: str, temperature: float) -> Path:
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """The samples of a file that a run wrote. Raises UserError like `from_json`, and for a sample that is there twice."""
+    """The samples of a file that a run wrote. Raises UserError like `from_json`, and for a sample there twice."""
     seen: set[Key] = set()
     for number, record in read_jsonl(path):
         sample = from_json(record, f"Line {number} of {path}")
@@ -151,7 +151,9 @@ def read_settings(folder: Path) -> Settings:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{folder} holds no run ({error.strerror}: run.json); give the folder of `bench run`.") from None
+        raise UserError(
+            f"{folder} holds no run ({error.strerror}: run.json); give the folder of `bench run`."
+        ) from None
     except ValueError:
         raise UserError(f"{path} is damaged; draw the samples anew in another folder.") from None
     if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:

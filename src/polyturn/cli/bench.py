@@ -70,15 +70,15 @@ def run(
         allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
     """
     from polyturn.bench import runner
-    from polyturn.bench.benchmarks import read_benchmark
+    from polyturn.bench.benchmarks import Grader, Mode, read_benchmark
     from polyturn.bench.download import fetch
     from polyturn.bench.samples import Settings, open_run
 
     if n < 1:
         raise UserError(f"--n is {n}; draw at least one sample.")
     chosen = read_benchmark(benchmark, fetch(data, data_digest), max_tokens)
-    asked = _choices("modes", modes, chosen.modes, chosen.modes[:1])
-    marks = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
+    asked: tuple[Mode, ...] = _choices("modes", modes, chosen.modes, chosen.modes[:1])
+    marks: tuple[Grader, ...] = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
     heats = _temperatures(temperatures)
     if perplexity and endpoint:
         raise UserError("Endpoints do not tell the probabilities of a prompt; leave --perplexity out, or give a model.")
@@ -105,7 +105,7 @@ def run(
     if perplexity:
         from polyturn.analysis.perplexity import study
 
-        study(out, chosen, completer)
+        study(out, chosen, completer)  # pyright: ignore[reportArgumentType] - a local model, as was checked above
     print(_report([out]))
 
 
@@ -140,7 +140,7 @@ def grade(
         allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
     """
     from polyturn.bench import runner
-    from polyturn.bench.benchmarks import read_benchmark
+    from polyturn.bench.benchmarks import Grader, read_benchmark
     from polyturn.bench.download import fetch
     from polyturn.bench.samples import read_settings
 
@@ -156,7 +156,7 @@ def grade(
     else:
         folder, name = out, benchmark
     chosen = read_benchmark(name, fetch(data, data_digest))  # pyright: ignore[reportArgumentType]
-    marks = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
+    marks: tuple[Grader, ...] = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
     if not samples.is_dir():
         runner.take_samples(samples, folder, chosen)
     _grade(folder, chosen, marks, workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
@@ -235,14 +235,14 @@ def _report(
     return written(folders, format, published, get_terminal_size().columns).rstrip("\n")
 
 
-def _choices[T: str](option: str, text: str | None, known: tuple[T, ...], usual: tuple[T, ...]) -> tuple[T, ...]:
+def _choices[T](option: str, text: str | None, known: tuple[T, ...], usual: tuple[T, ...]) -> tuple[T, ...]:
     """What an option lists, each once."""
     if text is None:
         return usual
     words = dict.fromkeys(word.strip() for word in text.split(","))
     unknown = [word for word in words if word not in known]
     if unknown:
-        raise UserError(f"--{option} names {unknown[0]!r}; give some of {', '.join(known)}.")
+        raise UserError(f"--{option} names {unknown[0]!r}; give some of {', '.join(map(str, known))}.")
     return tuple(word for word in known if word in words)
 
 
