@@ -1,4 +1,4 @@
-"""What every test runs under: strict JAX on eight emulated CPU devices, and the switch for parity tests.
+"""What every test runs under: strict JAX on eight emulated CPU devices; and the switches of comparisons with others.
 
 JAX is configured through its environment variables, before anything imports it, so that tests which never
 touch it do not pay for importing it. Processes that tests start inherit the same settings.
@@ -27,13 +27,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="outputs written by tests/parity/make_reference.py; without it the parity tests are left out",
     )
 
+    parser.addoption(
+        "--released-grader",
+        type=Path,
+        metavar="PATH",
+        help="the grader released with CodeGen, mtpb_exec.py; without it, it is compared with by its recorded verdicts",
+    )
+    parser.addoption(
+        "--released-python",
+        type=Path,
+        metavar="PYTHON",
+        help="a Python 3.9 with numpy and psutil, which can run --released-grader",
+    )
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave parity tests out of a run that was given nothing to compare with."""
-    if config.getoption("--reference") is None:
-        kept = [item for item in items if not item.get_closest_marker("parity")]
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("parity")])
-        items[:] = kept
+    """Leave tests out of a run that was given nothing to compare with."""
+    for marker, option in (("parity", "--reference"), ("released", "--released-grader")):
+        if config.getoption(option) is None:
+            config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Lets the tests of this folder import `made`."""
+"""Makes what tests and scripts of this folder share importable by the tests: made, grader_cases, disagreements."""
 
 import sys
 from pathlib import Path

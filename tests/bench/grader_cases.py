@@ -288,7 +288,7 @@ SLOW = (
     "print(5)\nwhile True:\n    pass",
     "while True:\n    pass\nprint(5)",
     "print(5)\nimport time\ntime.sleep(60)",
-    "try:\n    while True:\n        pass\nexcept Exception:\n    print(5)",
+    "try:\n    for i in iter(int, 1):\n        i += 1\nexcept Exception:\n    print(5)",
     "import time\ntry:\n    time.sleep(60)\nexcept:\n    pass\nprint(5)",
     "for i in iter(int, 1):\n    print(5)",
 )

@@ -54,7 +54,7 @@ def grade_original(
             expected.append(gold)
             yield child_source("original_child.py", f"({source!r}, {float(alarm_s)!r})")
 
-    backstop = alarm_s + 5
+    backstop = 1.25 * alarm_s + 1
     held = replace(
         limits,
         cpu_s=max(limits.cpu_s, backstop),

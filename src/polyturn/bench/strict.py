@@ -18,6 +18,7 @@ from polyturn.sandbox.limits import DEFAULT_ISOLATION, DEFAULT_LIMITS
 
 VERSION = "strict-1"
 _FRAME = re.compile(r'  File "<program>", line (\d+), in .*')
+_EMPTY = re.compile(r"^Traceback \(most recent call last\):\n(?!  File .*, in )", re.MULTILINE)
 
 
 def grade_strict(
@@ -90,4 +91,5 @@ def _of_the_program(result: Result, source: str) -> Result:
             if not ours:
                 kept.append(text)
     line = None if error.line is None or error.line > len(lines) else error.line
-    return replace(result, error=replace(error, line=line, traceback="".join(kept)))
+    traceback = _EMPTY.sub("", "".join(kept))
+    return replace(result, error=replace(error, line=line, traceback=traceback))
