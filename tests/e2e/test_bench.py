@@ -1,6 +1,7 @@
 """A benchmark from one command: samples in every mode, grades, perplexity, report; killed, the same result."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -16,6 +17,7 @@ PROBLEMS = [
         "id": "words",
         "name": "Long words",
         "category": "string",
+        "prefix": "",
         "prompts": [
             "Create a list {name} with the value {words}.",
             "Reassign {name} to all strings in {name} longer than 4 characters.",
@@ -33,6 +35,7 @@ PROBLEMS = [
         "id": "sum",
         "name": "Sum of a list",
         "category": "math",
+        "prefix": "",
         "prompts": ["Let g be {g}", "Print the sum of g"],
         "inputs": [{"g": [3, 4]}, {"g": [10, -2, 5]}],
         "outputs": [7, 13],
@@ -47,8 +50,8 @@ def command(tmp_path: Path) -> list[str]:
     data = tmp_path / "problems.jsonl"
     records = [{k: v for k, v in p.items() if k != "reference" or p["id"] == "sum"} for p in PROBLEMS]
     data.write_text("".join(json.dumps(record) + "\n" for record in records))
-    run = [sys.executable, "-m", "polyturn.cli.main", "bench", "run", "mtpb", "--data", str(data), "--n", "6"]
-    return [*run, "--modes", "multi,single,concat,oracle", "--temperatures", "0.2,0.8", "--perplexity", "--out"]
+    run = [sys.executable, "-m", "polyturn.cli.main", "bench", "run", "mtpb", "--data", str(data), "--n", "3"]
+    return [*run, "--modes", "multi,single,concat,oracle", "--temperatures", "0.8", "--perplexity", "--out"]
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -87,3 +90,38 @@ def test_killed_at_random_moments_a_run_ends_the_same(tmp_path: Path, command: l
     assert {run["mode"] for run in runs} == {"multi", "single", "concat", "oracle"}
     multi = next(run for run in runs if run["mode"] == "multi" and run["grader"] == "strict")
     assert multi["pass_rate"] > 0.5  # the built-in model knows programs like these
+
+
+def test_a_server_around_the_engine_gives_the_same_samples(tmp_path: Path, command: list[str]) -> None:
+    """Not the same count of tokens: a server says less of its samples than the engine."""
+    command = [word for word in command if word not in ("--perplexity", "--out")]
+    script = Path(__file__).parents[1] / "synthesis" / "openai_server.py"
+    server = subprocess.Popen([sys.executable, str(script), "engine"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        for folder, where in (("engine", []), ("server", ["--endpoint", url, "--model", "polyturn-micro-mono"])):
+            done = subprocess.run(
+                [*command, "--n", "2", "--no-grade", *where, "--out", str(tmp_path / folder)],
+                capture_output=True,
+                text=True,
+                timeout=300,
+                env=environment,
+            )
+            assert done.returncode == 0, done.stderr
+    finally:
+        server.kill()
+        server.communicate()
+    names = sorted(path.name for path in (tmp_path / "engine" / "samples").iterdir())
+    assert len(names) == 4  # modes
+    for name in names:
+        ours, theirs = (written(tmp_path / folder / "samples" / name) for folder in ("engine", "server"))
+        assert ours == theirs
+        assert ours
+
+
+def written(path: Path) -> list[dict[str, object]]:
+    """The samples of a file without their counts of tokens."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{name: value for name, value in record.items() if name != "tokens"} for record in records]

@@ -7,6 +7,7 @@ A file holds one JSON object a line:
     inputs                  one object of named values for each case
     outputs                 the value that the program of each case prints last, JSON. Surplus ones are left out
     max_gen_length          optional: tokens a turn may take, 256 by default
+    prefix                  optional: code before the first turn; by default the paper's, which imports numpy
     reference               optional: code of each turn, slots as in the prompts but filled with Python's repr
 
 Other fields are ignored. Cases are counted from 1. MTPB's texts are not part of this package: the file is given.
@@ -33,7 +34,7 @@ _SLOT = re.compile(r"\{([^{}]+)\}")
 class Problem:
     """One problem: what is asked in each turn, and for each case what fills the slots and what must be printed.
 
-    max_tokens: of one turn. reference: code of each turn, or None where the file has none.
+    max_tokens: of one turn. prefix: code before the first turn, empty for none. reference: code of each turn, or None where the file has none.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Problem:
     inputs: tuple[dict[str, object], ...]
     outputs: tuple[object, ...]
     max_tokens: int = _MAX_TOKENS
+    prefix: str = PREFIX
     reference: tuple[str, ...] | None = None
 
     @property
@@ -134,7 +136,9 @@ def _problem(record: object) -> Problem:
     reference = None if record.get("reference") is None else _texts(record, "reference")
     if reference is not None and len(reference) != len(prompts):
         raise ValueError(f"there are {len(prompts)} prompts and {len(reference)} turns of reference")
-    return Problem(number, name, category, prompts, tuple(inputs), tuple(outputs[: len(inputs)]), tokens, reference)
+    prefix = _text({"prefix": PREFIX, **record}, "prefix")
+    outputs = tuple(outputs[: len(inputs)])
+    return Problem(number, name, category, prompts, tuple(inputs), outputs, tokens, prefix, reference)
 
 
 def _text(record: dict[str, Any], field: str) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from polyturn.bench.mtpb import PREFIX, Problem
+from polyturn.bench.mtpb import Problem
 from polyturn.bench.tasks import Task
 from polyturn.synthesis.truncate import Cut, truncate, turn_end
 from polyturn.synthesis.turns import Turn, code_text, intent_text, prefix_text, program_source
@@ -69,10 +69,10 @@ def multi(problem: Problem, case: int) -> Script:
         turns=len(intents),
         max_tokens=problem.max_tokens,
         stop=(),
-        prompt=lambda codes: _history(intents, codes),
+        prompt=lambda codes: _history(problem.prefix, intents, codes),
         ends=turn_end,
         cut=truncate,
-        completion=lambda codes: program_source(_turns(intents, codes), PREFIX),
+        completion=lambda codes: program_source(_turns(intents, codes), problem.prefix),
     )
 
 
@@ -96,10 +96,10 @@ def _at_once(problem: Problem, specification: str) -> Script:
         turns=1,
         max_tokens=min(problem.max_tokens * len(problem.prompts), MOST_TOKENS),
         stop=(),
-        prompt=lambda codes: (prefix_text(PREFIX), specification),
+        prompt=lambda codes: (prefix_text(problem.prefix), specification),
         ends=lambda text: turn_end(text, prints),
         cut=cut,
-        completion=lambda codes: prefix_text(PREFIX) + specification + codes[0] + "\n",
+        completion=lambda codes: prefix_text(problem.prefix) + specification + codes[0] + "\n",
     )
 
 
@@ -112,13 +112,13 @@ def oracle(problem: Problem, case: int, turn: int) -> Script:
     intents, reference = problem.intents(case), problem.reference_code(case)
 
     def completion(codes: Sequence[str]) -> str:
-        return program_source(_turns(intents, [*reference[:turn], codes[0], *reference[turn + 1 :]]), PREFIX)
+        return program_source(_turns(intents, [*reference[:turn], codes[0], *reference[turn + 1 :]]), problem.prefix)
 
     return Script(
         turns=1,
         max_tokens=problem.max_tokens,
         stop=(),
-        prompt=lambda codes: _history(intents, reference[:turn]),
+        prompt=lambda codes: _history(problem.prefix, intents, reference[:turn]),
         ends=turn_end,
         cut=truncate,
         completion=completion,
@@ -132,7 +132,7 @@ def prints_asked(problem: Problem) -> int:
 
 def turn_lines(problem: Problem, case: int, codes: Sequence[str]) -> list[range]:
     """For each turn of the `multi` program the lines, from 1, that its comment and code take up."""
-    found, at = [], prefix_text(PREFIX).count("\n") + 1
+    found, at = [], prefix_text(problem.prefix).count("\n") + 1
     for intent, code in zip(problem.intents(case), codes, strict=False):
         size = (intent_text(intent) + code_text(code)).count("\n")
         found.append(range(at, at + size))
@@ -140,9 +140,9 @@ def turn_lines(problem: Problem, case: int, codes: Sequence[str]) -> list[range]
     return found
 
 
-def _history(intents: Sequence[str], codes: Sequence[str]) -> tuple[str, ...]:
+def _history(prefix: str, intents: Sequence[str], codes: Sequence[str]) -> tuple[str, ...]:
     """The pieces before the code of turn `len(codes)`."""
-    pieces = [prefix_text(PREFIX)]
+    pieces = [prefix_text(prefix)]
     for intent, code in zip(intents, codes, strict=False):
         pieces += [intent_text(intent), code_text(code)]
     return (*pieces, intent_text(intents[len(codes)]))
