@@ -34,7 +34,8 @@ _SLOT = re.compile(r"\{([^{}]+)\}")
 class Problem:
     """One problem: what is asked in each turn, and for each case what fills the slots and what must be printed.
 
-    max_tokens: of one turn. prefix: code before the first turn, empty for none. reference: code of each turn, or None where the file has none.
+    max_tokens: of one turn. prefix: code before the first turn, empty for none. reference: code of each turn, or None
+    where the file has none.
     """
 
     id: str
