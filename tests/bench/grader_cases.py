@@ -22,7 +22,7 @@ Case = tuple[str, object]  # a program, and the JSON value that is expected
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "data" / "released_verdicts.jsonl"
-LIMIT_S = 1.0
+LIMIT_S = 2.0
 
 NUMPY = "import numpy as np\n"
 SERIES = """class Series:
@@ -553,6 +553,8 @@ SURROUNDINGS: tuple[Case, ...] = (
     ("import re\nprint(re.findall('a(.)', 'abac'))", ["b", "c"]),
     ("import math\nprint(math.floor(2.7))", 2),
     ("import datetime\nprint(datetime.date(2020, 1, 2))", "2020-01-02"),
+    ("def f(n):\n    return 5 if n == 0 else f(n - 1)\nprint(f(988))", 5),
+    ("def f(n):\n    return 5 if n == 0 else f(n - 1)\nprint(f(995))", 5),
     ("print('é')", "é"),
     ("print('\\ud800')", "\ud800"),
     ("é = 5\nprint(é)", 5),

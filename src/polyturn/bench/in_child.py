@@ -10,6 +10,7 @@ It is compiled here, once, and travels as marshalled code: a child would need lo
 run. The supervisor never parses a program.
 """
 
+import binascii
 import marshal
 from functools import cache
 from pathlib import Path
@@ -30,4 +31,5 @@ def child_source(file: str, task: str, line: int = 1) -> str:
 def _code(file: str) -> str:
     text = Path(__file__).with_name(file).read_text(encoding="utf-8")
     code = compile(text, f"<{file}>", "exec", dont_inherit=True, optimize=2)
-    return f"__import__('marshal').loads({marshal.dumps(code)!r})"
+    packed = binascii.b2a_base64(marshal.dumps(code), newline=False).decode()  # a shorter text than repr's
+    return f"__import__('marshal').loads(__import__('binascii').a2b_base64('{packed}'))"

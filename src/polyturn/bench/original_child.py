@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 REPORT = "original-grader"  # what the recorded print starts with
-LARGEST = 100_000  # characters, items or bits of a printed value that are told; no expected value has as many
+LARGEST = 100_000  # characters and items of a printed value that are told; no expected value has as many
 _SHOWN = 10_000  # characters of the program's output that are told
 _DEPTH = 100
 
@@ -31,14 +31,7 @@ _OS = (
     "unlink fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir"
 ).split()
 _MODULES = ("ipdb", "joblib", "resource", "tkinter")
-
-# `builtins` is looked up when a print is made, so a program can replace it; and stays a global of the program.
-_PRINT = """\
-import builtins
-def print(*args, **kwargs):
-    print_stack.append({"args": args, "kwargs": kwargs})
-    return builtins.print(*args, **kwargs)
-"""
+_RELEASED_DEPTH = 7  # calls above a program's first there, which bound how deep it can recurse
 
 
 class TimeoutException(Exception):
@@ -53,8 +46,9 @@ def run(source: str, alarm_s: float) -> None:
     """
     tell = builtins.print
     _take_away(source)
-    namespace: dict[str, Any] = {"print_stack": [], "__name__": "__main__"}
-    exec(_PRINT, namespace)
+    namespace: dict[str, Any] = {"__name__": "__main__", "print_stack": [], "builtins": builtins}
+    namespace["print"] = _recording(namespace)
+    sys.setrecursionlimit(1000 + _depth() - _RELEASED_DEPTH)
     signal.signal(signal.SIGALRM, _raise_timeout)
     signal.setitimer(signal.ITIMER_REAL, alarm_s)
     error, output, value, array = None, "", None, None
@@ -74,6 +68,16 @@ def run(source: str, alarm_s: float) -> None:
     tell((REPORT, error, output, value, array))
 
 
+def _recording(namespace: dict[str, Any]) -> Any:
+    """A print that notes its arguments where the program can reach them, as it can what prints them in the end."""
+
+    def print(*args, **kwargs):  # without annotations, as the program may see
+        namespace["print_stack"].append({"args": args, "kwargs": kwargs})
+        return namespace["builtins"].print(*args, **kwargs)
+
+    return print
+
+
 def _take_away(source: str) -> None:
     for name in _OS:
         setattr(os, name, None)
@@ -91,8 +95,16 @@ def _take_away(source: str) -> None:
         numpy.set_printoptions(legacy="1.25")  # the recipe's numpy 1.21 writes scalars in containers as numbers
 
 
+def _depth() -> int:
+    """How many calls deep this one is."""
+    frame, depth = sys._getframe(), 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
 def _raise_timeout(number: int, frame: FrameType | None) -> None:
-    raise TimeoutException("Timed out!")
+    raise TimeoutException("the alarm interrupted it")
 
 
 def _execute(source: str, namespace: dict[str, Any], stream: io.StringIO) -> tuple[object, ...] | None:
