@@ -31,9 +31,14 @@ def batch(rows: Rows, seed: int, step: int, size: int) -> Batch:
 
 def as_batch(rows: Rows, chosen: np.ndarray) -> Batch:
     """The given rows with their targets: a token counts where it is wanted and continues the same document."""
-    tokens, segments = rows.tokens[chosen].astype(np.int32), rows.segments[chosen].astype(np.int32)
+    return with_targets(rows.tokens[chosen], rows.segments[chosen], rows.targets[chosen])
+
+
+def with_targets(tokens: np.ndarray, segments: np.ndarray, wanted: np.ndarray) -> Batch:
+    """The batch of rows, all arguments [B, T]: a token counts where it is wanted and continues the same segment."""
+    tokens, segments = tokens.astype(np.int32, copy=False), segments.astype(np.int32, copy=False)
     weights = np.zeros(tokens.shape, np.float32)
-    weights[:, :-1] = rows.targets[chosen][:, 1:] & (segments[:, 1:] == segments[:, :-1])
+    weights[:, :-1] = wanted[:, 1:] & (segments[:, 1:] == segments[:, :-1])
     targets = np.zeros_like(tokens)
     targets[:, :-1] = tokens[:, 1:]
     return Batch(tokens, segments, targets, weights)

@@ -1,19 +1,31 @@
-"""Pack tokenised documents into rows of a fixed length, whole, with their boundaries kept.
+"""Pack tokenised documents into rows of a fixed length, with their boundaries kept.
 
-Best fit: each document goes into the fullest row that still has room. Documents of one row get different
-segment numbers, and attention keeps them apart, so packing changes what a step costs and not what it learns.
+Three ways, all of them functions of the documents and their order alone:
+
+- `pack`, for programs whose tokens do not all count in the loss: whole documents, the fullest row that has room first.
+- `best_fit`, for corpora: the same rule, long documents cut into rows first and pieces taken longest first, which fills
+  rows to within a fraction of a percent and cuts a document only where it is longer than a row (arXiv 2404.10830).
+- `cut`, the paper's: documents one after the other, cut wherever a row ends.
+
+Documents of one row have different segment numbers. Where attention keeps them apart, packing changes what a step
+costs and not what it learns.
 """
 
 import hashlib
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 
 import numpy as np
 
 from polyturn.utils.atomic import replacing
 from polyturn.utils.errors import UserError
+
+LEAST_REMAINDER = 64
+"""`cut` drops what a document leaves below this many tokens, as the paper's scripts do (jaxformer, step 5)."""
+
+type Tokens = Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -32,45 +44,172 @@ class Rows:
         return total.hexdigest()
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Packed rows of a corpus, every token of which counts.
+
+    Row n holds the pieces `starts[n]` to `starts[n + 1]`, each a document or a part of one, one after the other from
+    the first position on; what is left of the row is padding.
+    """
+
+    tokens: np.ndarray  # uint16 or uint32 [N, T]
+    starts: np.ndarray  # uint32 [N + 1]
+    lengths: np.ndarray  # uint32 [pieces], each from 1 to T
+    dropped: int = 0  # tokens that no row holds
+
+    @property
+    def fill(self) -> float:
+        """Share of positions that hold a token and not padding; 1 where there are no rows."""
+        return int(self.lengths.sum(dtype=np.int64)) / self.tokens.size if self.tokens.size else 1.0
+
+    def __getitem__(self, rows: slice) -> "Packed":
+        """Some of the rows, one after the other. What was dropped is not theirs."""
+        first, stop, _ = rows.indices(len(self.tokens))
+        starts = self.starts[first : stop + 1]
+        return Packed(self.tokens[first:stop], starts - starts[0], self.lengths[starts[0] : starts[-1]])
+
+
+def token_type(vocab: int) -> np.dtype:
+    """How tokens of a vocabulary of `vocab` ids are stored: two bytes where they are enough, else four."""
+    return np.dtype("<u2" if vocab <= 2**16 else "<u4")
+
+
 def pack(documents: Iterable[tuple[Sequence[int], Sequence[bool]]], length: int, pad_id: int) -> Rows:
-    """Rows of `length` tokens from (ids, target) documents; the order of documents decides the result alone.
+    """Rows of `length` tokens from (ids, target) documents, each of which goes into the fullest row with room for it.
 
     Raises:
         UserError: a document is longer than a row.
     """
-    rows: list[list[tuple[Sequence[int], Sequence[bool]]]] = []
-    room: list[tuple[int, int]] = []  # (free positions, row), sorted: the best fit is the first that is large enough
-    for ids, target in documents:
-        size = len(ids)
-        if size > length:
-            raise UserError(f"A document has {size} tokens and rows hold {length}; use longer rows or cut it first.")
-        place = bisect_left(room, (size, -1))
-        if place == len(room):
-            free, row = length, len(rows)
-            rows.append([])
-        else:
-            free, row = room.pop(place)
-        rows[row].append((ids, target))
-        if free - size >= MIN_ROOM:
-            insort(room, (free - size, row))
-    return _arrays(rows, length, pad_id)
-
-
-MIN_ROOM = 8  # a row with less room than this is closed: no document is that short
-
-
-def _arrays(rows: list[list[tuple[Sequence[int], Sequence[bool]]]], length: int, pad_id: int) -> Rows:
-    largest = max((max(ids, default=0) for row in rows for ids, _ in row), default=0)
-    tokens = np.full((len(rows), length), pad_id, np.uint16 if max(largest, pad_id) < 2**16 else np.uint32)
+    every = list(documents)
+    sizes = [len(ids) for ids, _ in every]
+    longest = max(sizes, default=0)
+    if longest > length:
+        raise UserError(f"A document has {longest} tokens and rows hold {length}; use longer rows or cut it first.")
+    rows = _group(_fit(sizes, length))
+    largest = max((max(ids, default=0) for ids, _ in every), default=0)
+    tokens = np.full((len(rows), length), pad_id, token_type(1 + max(largest, pad_id)))
     segments = np.zeros((len(rows), length), np.uint16)
     targets = np.zeros((len(rows), length), bool)
     for n, row in enumerate(rows):
         at = 0
-        for segment, (ids, target) in enumerate(row, 1):
+        for segment, document in enumerate(row, 1):
+            ids, target = every[document]
             end = at + len(ids)
             tokens[n, at:end], segments[n, at:end], targets[n, at:end] = ids, segment, target
             at = end
     return Rows(tokens, segments, targets)
+
+
+def best_fit(documents: Iterable[Tokens], length: int, vocab: int, pad_id: int) -> Packed:
+    """Rows of `length` tokens that hold every document, whole unless it is longer than a row.
+
+    Rows are in the order of the first document that they hold, and so are the documents of a row.
+
+    Args:
+        documents: token ids from 0 to `vocab` - 1; all of them are held in memory.
+
+    Raises:
+        ValueError: an id is outside the vocabulary.
+    """
+    ids = (_array(document, vocab) for document in documents)
+    pieces = [document[at : at + length] for document in ids for at in range(0, len(document), length)]
+    sizes = np.array([len(piece) for piece in pieces], np.int64)
+    longest_first = np.argsort(-sizes, kind="stable")
+    row_of = np.empty(len(pieces), np.int64)
+    row_of[longest_first] = _fit(sizes[longest_first].tolist(), length)
+    rows = sorted(_group(row_of.tolist()))  # by their first piece
+    return _packed([[pieces[piece] for piece in row] for row in rows], length, vocab, pad_id)
+
+
+def cut(documents: Iterable[Tokens], length: int, vocab: int, pad_id: int) -> Packed:
+    """Rows of `length` tokens by the paper's rule; none of them has padding.
+
+    A document's full rows come first. What is left of it is dropped if it is shorter than `LEAST_REMAINDER`, and else
+    joins what earlier documents left, which becomes a row as soon as it is long enough. What is left at the end, less
+    than a row, is dropped.
+
+    Raises:
+        ValueError: an id is outside the vocabulary.
+    """
+    rows: list[list[np.ndarray]] = []
+    waiting: list[np.ndarray] = []
+    held = dropped = 0
+    for document in documents:
+        ids = _array(document, vocab)
+        whole = len(ids) // length * length
+        rows += [[ids[at : at + length]] for at in range(0, whole, length)]
+        rest = ids[whole:]
+        if len(rest) < LEAST_REMAINDER:
+            dropped += len(rest)
+            continue
+        if held + len(rest) >= length:
+            rows.append([*waiting, rest[: length - held]])
+            rest = rest[length - held :]
+            waiting, held = [], 0
+        if len(rest):
+            waiting.append(rest)
+            held += len(rest)
+    return _packed(rows, length, vocab, pad_id, dropped + held)
+
+
+def join(packs: Sequence[Packed]) -> Packed:
+    """The rows of several, one or more, as one."""
+    before = np.cumsum([0] + [len(packed.lengths) for packed in packs])
+    starts = [packed.starts[:-1] + n for packed, n in zip(packs, before[:-1], strict=True)]
+    return Packed(
+        np.concatenate([packed.tokens for packed in packs]),
+        np.concatenate([*starts, before[-1:]]).astype("<u4"),
+        np.concatenate([packed.lengths for packed in packs]),
+        sum(packed.dropped for packed in packs),
+    )
+
+
+def _array(document: Tokens, vocab: int) -> np.ndarray:
+    ids = np.asarray(document)
+    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocab:
+        raise ValueError(f"Ids from {ids.min()} to {ids.max()} are outside a vocabulary of {vocab}.")
+    return ids.astype(token_type(vocab))
+
+
+def _fit(sizes: Iterable[int], length: int) -> list[int]:
+    """For each size, in the order given, the row that is fullest of those with room, the first of equals."""
+    open_rows: list[list[int]] = [[] for _ in range(length + 1)]  # by free positions, each a heap
+    frees = 0  # bit n is set where a row with n free positions is open: the next set bit is found in no time
+    row_of, count = [], 0
+    for size in sizes:
+        enough = frees >> size
+        if enough:
+            free = size + (enough & -enough).bit_length() - 1
+            row = heappop(open_rows[free])
+            if not open_rows[free]:
+                frees ^= 1 << free
+        else:
+            free, row, count = length, count, count + 1
+        row_of.append(row)
+        if free > size:
+            heappush(open_rows[free - size], row)
+            frees |= 1 << free - size
+    return row_of
+
+
+def _group(row_of: Sequence[int]) -> list[list[int]]:
+    """The numbers of the pieces of each row, in their order."""
+    rows: list[list[int]] = [[] for _ in range(max(row_of, default=-1) + 1)]
+    for piece, row in enumerate(row_of):
+        rows[row].append(piece)
+    return rows
+
+
+def _packed(rows: list[list[np.ndarray]], length: int, vocab: int, pad_id: int, dropped: int = 0) -> Packed:
+    tokens = np.full((len(rows), length), pad_id, token_type(vocab))
+    for n, row in enumerate(rows):
+        at = 0
+        for piece in row:
+            tokens[n, at : at + len(piece)] = piece
+            at += len(piece)
+    starts = np.cumsum([0] + [len(row) for row in rows]).astype("<u4")
+    lengths = np.array([len(piece) for row in rows for piece in row], "<u4")
+    return Packed(tokens, starts, lengths, dropped)
 
 
 def save_rows(path: Path, rows: Rows) -> None:

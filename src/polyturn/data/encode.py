@@ -1,0 +1,159 @@
+"""From the text of a document to its tokens: the language's name before it, fill-in-the-middle, the end after it.
+
+All that is drawn is drawn from the seed and the document's id, so that a document becomes the same tokens wherever and
+in whatever company it is encoded. A document is, in this order:
+
+- the language, if asked for: the token `<|python|>` where the tokenizer has one for the language, and else its name and
+  a line end as text. (The paper put the name before the files of its Multi stage and did not publish how.)
+- the text; or, for a share `fim_rate` of documents, its three parts, cut at two characters drawn uniformly
+  (arXiv 2207.14255), prefix-suffix-middle or, for a share `fim_spm` of these, suffix-prefix-middle:
+
+      PSM  <prefix> prefix <suffix> suffix <middle> middle
+      SPM  <prefix> <suffix> suffix <middle> prefix middle
+
+  Each part is encoded for itself, as it is in a prompt. A document that would then be longer than a row stays as it
+  was: rows would part its parts.
+- the end-of-text token.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from polyturn.tokenizer.bpe import Tokenizer
+from polyturn.utils.errors import UserError
+
+BATCH_CHARACTERS = 1 << 20  # at a time to the tokenizer, whose memory is many times that of the text
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How documents are encoded."""
+
+    row: int = 2048  # tokens of a row; what is longer is not transformed
+    language_prefix: bool = False
+    fim_rate: float = 0.0  # share of documents transformed, from 0 to 1
+    fim_spm: float = 0.5  # of these, the share in the order suffix, prefix, middle; the others: prefix, suffix, middle
+    fim_tokens: tuple[str, str, str] = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+
+
+class Document(NamedTuple):
+    """What is encoded."""
+
+    text: str
+    language: str  # "" where it is not known; it then gets no prefix
+    id: str
+
+
+def encode(text: str, language: str, id: str, tokenizer: Tokenizer, options: Encoding, seed: int) -> list[int]:
+    """Token ids of one document, the end of the text included.
+
+    Raises:
+        UserError: fill-in-the-middle is asked for and the tokenizer lacks a token for it.
+    """
+    return next(encode_batch([Document(text, language, id)], tokenizer, options, seed))
+
+
+def encode_batch(
+    documents: Iterable[Document], tokenizer: Tokenizer, options: Encoding, seed: int
+) -> Iterator[list[int]]:
+    """Token ids of each document, in their order, as `encode` gives them.
+
+    The tokenizer works on all cores in threads of its own; RAYON_NUM_THREADS=1 in the environment of a process that
+    is one of many keeps it to one. Some documents are held at a time, about `BATCH_CHARACTERS` of them.
+
+    Raises:
+        UserError: as `encode` does.
+    """
+    fim_ids = _fim_ids(tokenizer, options)
+    for group in _groups(documents):
+        cuts = [_draw(document, options, seed) for document in group]
+        every = [_parts(*pair, tokenizer, options, fim_ids) for pair in zip(group, cuts, strict=True)]
+        ids = _encode_parts(every, tokenizer)
+        long = [n for n, cut in enumerate(cuts) if cut and len(ids[n]) > options.row]
+        whole = [_parts(group[n], None, tokenizer, options, fim_ids) for n in long]
+        for n, found in zip(long, _encode_parts(whole, tokenizer), strict=True):
+            ids[n] = found
+        yield from ids
+
+
+def digest(tokenizer: Tokenizer) -> str:
+    """SHA-256 of all that the tokenizer is, in hex. Two with the same digest give the same ids."""
+    return hashlib.sha256(tokenizer.backend.to_str().encode()).hexdigest()
+
+
+class _Cut(NamedTuple):
+    """How a document is transformed."""
+
+    spm: bool
+    first: int  # characters before the middle
+    second: int  # characters before the suffix
+
+
+def _fim_ids(tokenizer: Tokenizer, options: Encoding) -> tuple[int, ...]:
+    """Ids of the tokens before prefix, suffix and middle; empty where none is needed."""
+    if not options.fim_rate:
+        return ()
+    ids = []
+    for name in options.fim_tokens:
+        found = tokenizer.backend.token_to_id(name)
+        if found is None:
+            raise UserError(
+                f"The tokenizer has no token {name}, which fill-in-the-middle needs; set fim_rate to 0, or take a "
+                "tokenizer made by `polyturn tokenizer train`."
+            )
+        ids.append(found)
+    return tuple(ids)
+
+
+def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents in groups of `BATCH_CHARACTERS` or one document more."""
+    group, size = [], 0
+    for document in documents:
+        group.append(document)
+        size += len(document.text)
+        if size >= BATCH_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _draw(document: Document, options: Encoding, seed: int) -> _Cut | None:
+    """Whether to transform a document, and how: by its id, the seed and the length of its text."""
+    random = hashlib.blake2b(f"{seed}:{document.id}".encode(), digest_size=32).digest()
+    transform, spm, *ends = (int.from_bytes(random[at : at + 8], "little") for at in range(0, 32, 8))
+    if transform >= options.fim_rate * 2**64:
+        return None
+    first, second = sorted(end * (len(document.text) + 1) >> 64 for end in ends)
+    return _Cut(spm < options.fim_spm * 2**64, first, second)
+
+
+def _parts(
+    document: Document, cut: _Cut | None, tokenizer: Tokenizer, options: Encoding, fim_ids: tuple[int, ...]
+) -> list[str | int]:
+    """What a document becomes, as ids and texts to be encoded each for itself."""
+    text, language, _ = document
+    parts: list[str | int] = []
+    if options.language_prefix and language:
+        own = tokenizer.backend.token_to_id(f"<|{language}|>")
+        parts.append(f"{language}\n" if own is None else own)
+    if cut is None:
+        return [*parts, text, tokenizer.eos_id]
+    prefix_id, suffix_id, middle_id = fim_ids
+    prefix, middle, suffix = text[: cut.first], text[cut.first : cut.second], text[cut.second :]
+    if cut.spm:
+        parts += [prefix_id, suffix_id, suffix, middle_id, prefix, middle]
+    else:
+        parts += [prefix_id, prefix, suffix_id, suffix, middle_id, middle]
+    return [*parts, tokenizer.eos_id]
+
+
+def _encode_parts(every: Sequence[list[str | int]], tokenizer: Tokenizer) -> list[list[int]]:
+    """The ids of each list of parts."""
+    texts = [part for parts in every for part in parts if isinstance(part, str)]
+    encoded = iter(tokenizer.backend.encode_batch_fast(texts, add_special_tokens=False))
+    return [
+        [id for part in parts for id in (next(encoded).ids if isinstance(part, str) else (part,))] for parts in every
+    ]
