@@ -49,8 +49,8 @@ wheel:         ## dist/polyturn-*.whl
 lock:          ## requirements/*.lock anew from pyproject.toml
 	@python=$$(tools/find_python.sh) && "$$python" -m venv .venv-lock
 	@.venv-lock/bin/python -m pip --quiet --disable-pip-version-check install $(UV)
-	@printf 'hatchling\neditables\n' | $(COMPILE) --extra train --extra test --extra lint -o requirements/lint.lock
-	@printf 'hatchling\neditables\n' | $(COMPILE) --extra train --extra test -c requirements/lint.lock -o requirements/test.lock
+	@printf 'hatchling\neditables\n' | $(COMPILE) --extra train --extra data --extra cluster --extra test --extra lint -o requirements/lint.lock
+	@printf 'hatchling\neditables\n' | $(COMPILE) --extra train --extra data --extra cluster --extra test -c requirements/lint.lock -o requirements/test.lock
 	@printf 'hatchling\neditables\n' | $(COMPILE) -c requirements/lint.lock -o requirements/core.lock
 	@rm -rf .venv-lock
 

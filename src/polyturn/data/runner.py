@@ -1,0 +1,185 @@
+"""Where the work of a build is done: in processes of this machine, or on a cluster; the same tasks and queries.
+
+    runner = open_runner("native", workers=2)
+    for place, found in runner.map(task, items): ...         # task(item) for each item, in any order
+    runner.groups(files, "key", ["id"], passes=1, at=0)       # rows that share a key, as an Arrow table
+
+Two kinds of work are all there is. `map` runs a task on items that know nothing of each other; tasks leave their
+results in files, whole or not at all, and return a few numbers. `groups` brings together the rows of Parquet files
+that have the same 64-bit key, and only keys, ids and numbers travel through it, never texts.
+
+`native` is Daft in this machine's processes, `ray` the same queries on a Ray cluster that sees the same files.
+`plain` is the reference twin, with no engine: multiprocessing and Arrow. All three give the same results.
+"""
+
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from polyturn.utils.errors import UserError
+
+type Item = dict[str, Any]
+type Task = Callable[[Item], Item]
+type RunnerName = Literal["native", "ray", "plain"]
+
+# Daft sends a note about each query to its makers, and has a progress bar of its own
+SETTINGS = {"DO_NOT_TRACK": "true", "DAFT_PROGRESS_BAR": "0", "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0"}
+
+
+class Runner(Protocol):
+    """Does work somewhere."""
+
+    def map(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Item]]:
+        """The place of each item and what the task returned for it, JSON both, as they come.
+
+        Raises:
+            UserError: the task raised it.
+            RuntimeError: the task raised something else; the text is its traceback.
+        """
+        ...
+
+    def groups(self, files: Sequence[Path], key: str, values: Sequence[str], passes: int, at: int) -> Any:
+        """Groups of more than one row as a pyarrow.Table: `key`, and each of `values` as lists. In no order.
+
+        Args:
+            files: Parquet files with these columns; `key` is uint64, or a list of uint64, each of which counts.
+            passes: only rows whose key leaves the remainder `at` when divided by it: a part that fits in memory.
+        """
+        ...
+
+
+def open_runner(name: RunnerName, workers: int, address: str | None = None) -> Runner:
+    """A runner by its name.
+
+    Args:
+        workers: processes at a time.
+        address: of a Ray cluster; by default one is started on this machine.
+
+    Raises:
+        UserError: there are no workers, or an address is given to a runner that has none.
+    """
+    if workers < 1:
+        raise UserError(f"There are {workers} workers; give 1 or more.")
+    if address is not None and name != "ray":
+        raise UserError(f"The runner {name} has no address; leave --address out, or give --runner ray.")
+    os.environ.update({key: os.environ.get(key, value) for key, value in SETTINGS.items()})
+    if name == "plain":
+        return Plain(workers)
+    os.environ["DAFT_RUNNER"] = name  # read once, at the first query of the process
+    import daft
+
+    if name == "ray":
+        daft.set_runner_ray(address, noop_if_initialized=True)
+    if daft.get_or_infer_runner_type() != name:
+        raise UserError(f"This process has begun with another runner than {name}; start a new one.")
+    return Daft(workers)
+
+
+class Plain:
+    """The reference: processes and Arrow."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def map(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Item]]:
+        """See `Runner`."""
+        jobs = [json.dumps([place, item]) for place, item in enumerate(items)]
+        with get_context("spawn").Pool(self.workers) as pool:
+            for answer in pool.imap_unordered(Caught(task), jobs):
+                yield _told(answer)
+
+    def groups(self, files: Sequence[Path], key: str, values: Sequence[str], passes: int, at: int) -> Any:
+        """See `Runner`."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        tables = []
+        for file in files:
+            table = pq.read_table(file, columns=[key, *values])
+            if pa.types.is_list(table.schema.field(key).type):
+                rows = pc.list_parent_indices(table[key].combine_chunks())  # pyright: ignore[reportAttributeAccessIssue]
+                keys = table[key].combine_chunks().flatten()
+                table = table.drop_columns([key]).take(rows).append_column(key, keys)
+            kept = [number % passes == at for number in table[key].to_pylist()]
+            tables.append(table.filter(pa.array(kept, pa.bool_())).select([key, *values]))
+        every = pa.concat_tables(tables)
+        grouped = every.group_by(key).aggregate([(value, "list") for value in values] + [([], "count_all")])
+        grouped = grouped.filter(pc.greater(grouped["count_all"], 1))  # pyright: ignore[reportAttributeAccessIssue]
+        return grouped.select([key, *(f"{value}_list" for value in values)]).rename_columns([key, *values])
+
+
+class Daft:
+    """Daft, on whichever of its runners was set."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def map(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Item]]:
+        """See `Runner`."""
+        import daft
+
+        if not items:
+            return
+        jobs = [json.dumps([place, item]) for place, item in enumerate(items)]
+
+        @daft.cls(use_process=True, max_concurrency=min(self.workers, len(jobs)), cpus=1)
+        class Worker:
+            def __init__(self, caught: Caught) -> None:
+                self.caught = caught
+
+            @daft.method(return_dtype=daft.DataType.string())
+            def run(self, job: str) -> str:
+                return self.caught(job)
+
+        frame = daft.from_pydict({"job": jobs}).into_batches(1)
+        frame = frame.select(Worker(Caught(task)).run(daft.col("job")).alias("answer"))  # pyright: ignore
+        for row in frame.iter_rows(results_buffer_size=None):
+            yield _told(row["answer"])
+
+    def groups(self, files: Sequence[Path], key: str, values: Sequence[str], passes: int, at: int) -> Any:
+        """See `Runner`."""
+        import daft
+        from daft import col
+
+        frame = daft.read_parquet([str(file) for file in files]).select(col(key), *map(col, values))
+        if frame.schema()[key].dtype.is_list():
+            frame = frame.explode(col(key))
+        if passes > 1:
+            frame = frame.where(col(key) % daft.lit(passes) == daft.lit(at))
+        lists = [col(value).list_agg().alias(value) for value in values]
+        frame = frame.groupby(col(key)).agg(*lists, col(values[0]).count("all").alias("rows"))
+        return frame.where(col("rows") > 1).select(col(key), *map(col, values)).to_arrow()
+
+
+class Caught:
+    """A task that never raises: it answers with what went wrong instead, which travels from any process."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def __call__(self, job: str) -> str:
+        """JSON in, JSON out."""
+        place, item = json.loads(job)
+        try:
+            return json.dumps([place, self.task(item), "", ""])
+        except UserError as error:
+            return json.dumps([place, None, str(error), ""])
+        except OSError as error:
+            reason = f"A part of the build failed ({error}); free some space or mend what it names, and run again."
+            return json.dumps([place, None, reason, ""])
+        except Exception:
+            return json.dumps([place, None, "", traceback.format_exc()])
+
+
+def _told(answer: str) -> tuple[int, Item]:
+    place, found, mistake, trace = json.loads(answer)
+    if mistake:
+        raise UserError(mistake)
+    if trace:
+        raise RuntimeError(trace)
+    return place, found

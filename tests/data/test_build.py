@@ -1,0 +1,205 @@
+"""Builds: the same shards whatever does the work and however often it is killed; every file accounted for."""
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from polyturn.data import shards
+from polyturn.data.build import build, read_report
+from polyturn.data.config import load
+from polyturn.data.runner import RunnerName, open_runner
+from polyturn.data.show import dropped, outcomes, samples
+from polyturn.hub.catalogue import DEFAULT, resolve
+from polyturn.tokenizer import bpe
+from polyturn.utils.errors import UserError
+
+TOKENIZER = resolve(DEFAULT)
+CONFIG = """
+[data]
+name = "mixed"
+languages = ["Python", "Markdown"]
+[[source]]
+kind = "folder"
+path = "corpus"
+[[source]]
+kind = "jsonl"
+path = "more.jsonl.gz"
+[filter]
+licences = []
+comment_ratio = [0.0, 1.0]
+[decontaminate]
+files = ["heldout.txt"]
+[pack]
+row = 256
+[shard]
+validation = 0.2
+"""
+HELD_OUT = "alpha beta gamma delta epsilon zeta theta kappa lambda omega"
+
+
+def program(number: int) -> str:
+    """A file that is like no other."""
+    chance = random.Random(number)
+    names = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(60)]
+    body = "\n".join(f"    {a} = {b}({chance.randrange(999)}) + {c}" for a, b, c in zip(*[iter(names)] * 3, strict=True))
+    return f"# number {number}\ndef {names[0]}({names[1]}):\n{body}\n    return {names[2]}\n"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of two sources with one of each thing that is dropped, and its config."""
+    folder = tmp_path_factory.mktemp("data")
+    corpus = folder / "corpus"
+    for number in range(40):
+        place = corpus / f"package{number % 3}" / f"module{number}.py"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(program(number))
+    (corpus / "copy.py").write_text(program(7))
+    (corpus / "nearly.py").write_text(program(8).replace("number 8", "the eighth").replace(") + ", ")  +  "))
+    (corpus / "heldout.py").write_text(program(100) + f"# {HELD_OUT}\n")
+    (corpus / "long.py").write_text(f"x = '{'y ' * 600}'\n")
+    (corpus / "broken.py").write_text("def f(:\n    pass\n")
+    (corpus / "binary.py").write_bytes(b"x = 1\0\n")
+    (corpus / "latin.py").write_bytes("name = 'caf\xe9'\n".encode("latin-1"))
+    (corpus / "image.png").write_bytes(b"\x89PNG")
+    (corpus / "README.md").write_text("# Words\n\nSome words about it.\n")
+    records = [{"text": program(200 + n), "path": f"extra/{n}.py", "repo": "some/one"} for n in range(12)]
+    with gzip.open(folder / "more.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(record) + "\n" for record in [*records, {"path": "no text"}])
+    (folder / "heldout.txt").write_text(HELD_OUT)
+    path = folder / "mixed.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build by the reference runner."""
+    folder = tmp_path_factory.mktemp("built") / "out"
+    run(config, folder, "plain", 2)
+    return folder
+
+
+def run(config: Path, out: Path, runner: RunnerName = "plain", workers: int = 2) -> dict[str, object]:
+    return build(load(str(config)), out, TOKENIZER, open_runner(runner, workers))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """All that a build leaves and that must not depend on how it went."""
+    kept = [folder / "report.json", *(folder / "train").iterdir(), *(folder / "validation").iterdir()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+
+
+def test_every_file_is_kept_or_told(config: Path, built: Path) -> None:
+    report = read_report(built)
+    told = {row.id: row.reason for row in dropped(built)}
+    assert told["corpus/package1/module7.py"] == "duplicate of corpus/copy.py"
+    assert told["corpus/package2/module8.py"] == "near-duplicate of corpus/nearly.py"
+    reasons = {Path(name).name: reason for name, reason in told.items()}
+    assert reasons["heldout.py"] == "held-out"
+    assert reasons["long.py"] == "mean-line"
+    assert reasons["broken.py"] == "unparsable"
+    assert reasons["binary.py"] == "binary"
+    assert reasons["latin.py"] == "not-utf-8"
+    assert reasons["image.png"] == "binary"
+    files = sum(path.is_file() for path in (config.parent / "corpus").rglob("*"))
+    assert sum(row.documents for row in outcomes(report)) == files + 13
+    kept = sum(row.documents for row in outcomes(report) if row.outcome == "kept")
+    assert kept == files + 13 - len(told)
+
+
+def test_the_shards_hold_what_was_kept(built: Path) -> None:
+    tokenizer = bpe.load(TOKENIZER)
+    found: list[str] = []
+    for name in ("train", "validation"):
+        assert shards.verify(built / name) == []
+        opened = shards.open(built / name)
+        for number in range(len(opened)):
+            packed = opened.packs[0]
+            first, end = packed.starts[number : number + 2].tolist()
+            at = 0
+            for size in packed.lengths[first:end].tolist():
+                found.append(tokenizer.decode(packed.tokens[number, at : at + size].tolist()))
+                at += size
+    whole = "".join(found)
+    for number in range(40):
+        if number != 8:
+            assert program(number).split("\n")[1] in whole
+    assert HELD_OUT not in whole
+    assert read_report(built)["held_back"]
+    assert len(samples(built / "train", tokenizer, 2, seed=0)) == 2
+
+
+@pytest.mark.parametrize(("runner", "workers"), [("plain", 1), ("native", 1), ("native", 4)])
+def test_the_bytes_do_not_depend_on_who_does_the_work(
+    config: Path, built: Path, tmp_path: Path, runner: RunnerName, workers: int
+) -> None:
+    run(config, tmp_path / "out", runner, workers)
+    assert bytes_of(tmp_path / "out") == bytes_of(built)
+
+
+COMMAND = [sys.executable, "-m", "polyturn.cli.main", "data", "build"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["native", "ray"])
+def test_the_command_line_on_each_engine(config: Path, built: Path, tmp_path: Path, runner: str) -> None:
+    command = [*COMMAND, str(config), "--out", str(tmp_path / "out"), "--workers", "2", "--runner", runner]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "files kept" in done.stdout
+    assert bytes_of(tmp_path / "out") == bytes_of(built)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_a_build_ends_the_same(config: Path, built: Path, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    subprocess.run([*COMMAND, str(config), "--out", str(tmp_path / "whole"), "--workers", "2"], check=True)
+    took = time.monotonic() - begun
+    command = [*COMMAND, str(config), "--out", str(tmp_path / "out"), "--workers", "2"]
+    chance = random.Random(1)
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(took * chance.uniform(0.2, 1.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert bytes_of(tmp_path / "out") == bytes_of(built)
+    assert not (tmp_path / "out" / "work").exists()
+
+
+def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) -> None:
+    other = config.with_name("other.toml")
+    other.write_text(CONFIG.replace("row = 256", "row = 128"))
+    with pytest.raises(UserError, match="another config"):
+        run(other, built)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="letter.txt"):
+        run(config, tmp_path / "full")
+    other.write_text(CONFIG.replace('languages = ["Python", "Markdown"]', 'languages = ["Go"]'))
+    with pytest.raises(UserError, match="Nothing is left after the filters"):
+        run(other, tmp_path / "nothing")
+    with pytest.raises(UserError, match="workers"):
+        open_runner("plain", 0)
+    with pytest.raises(UserError, match="address"):
+        open_runner("native", 1, "ray://somewhere")
+
+
+def test_two_builds_do_not_share_a_folder(config: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / "out").mkdir()
+    with open(tmp_path / "out" / "lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="Another process is building"):
+            run(config, tmp_path / "out")
