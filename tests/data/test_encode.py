@@ -80,7 +80,7 @@ def orders(ids: list[str], seed: int, text: str = "abcdefghijkl", **options: flo
     documents = [Document(text, "python", id) for id in ids]
     encoded = encode_batch(documents, TOKENIZER, Encoding(**options), seed)  # pyright: ignore[reportArgumentType]
     special = {PREFIX, MIDDLE, SUFFIX}
-    return [tuple(token for token in ids if token in special) + (ids[1] == SUFFIX,) for ids in encoded]
+    return [(*(token for token in ids if token in special), ids[1] == SUFFIX) for ids in encoded]
 
 
 def test_the_draw_depends_on_seed_and_id_alone() -> None:
