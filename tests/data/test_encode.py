@@ -80,7 +80,7 @@ def orders(ids: list[str], seed: int, text: str = "abcdefghijkl", **options: flo
     documents = [Document(text, "python", id) for id in ids]
     encoded = encode_batch(documents, TOKENIZER, Encoding(**options), seed)  # pyright: ignore[reportArgumentType]
     special = {PREFIX, MIDDLE, SUFFIX}
-    return [tuple(token for token in ids if token in special) + (ids[1] == SUFFIX,) for ids in encoded]
+    return [(*(token for token in ids if token in special), ids[1] == SUFFIX) for ids in encoded]
 
 
 def test_the_draw_depends_on_seed_and_id_alone() -> None:
@@ -121,6 +121,9 @@ def test_what_does_not_fit_in_a_row_is_left_whole() -> None:
     for n in range(30):
         assert encode(text, "python", str(n), TOKENIZER, Encoding(row=len(plain), fim_rate=1), 0) == plain
         assert PREFIX in encode(text, "python", str(n), TOKENIZER, Encoding(row=len(plain) + 30, fim_rate=1), 0)
+    tight = [encode(text, "python", str(n), TOKENIZER, Encoding(row=len(plain) + 3, fim_rate=1), 0) for n in range(30)]
+    assert {PREFIX in ids for ids in tight} == {True, False}, "a cut within a token makes one more"
+    assert all(ids == plain or len(ids) <= len(plain) + 3 for ids in tight)
 
 
 def test_a_tokenizer_without_the_tokens() -> None:

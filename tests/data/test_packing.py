@@ -1,5 +1,7 @@
 """Rows of a corpus: every token once and in order, by best fit; exactly the stated rule, by the paper's cut."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ SIZES = st.lists(st.integers(0, 70), max_size=40)
 def documents(sizes: list[int]) -> list[list[int]]:
     """Documents of these sizes, all of whose tokens differ, so that each can be told from any other."""
     ends = np.cumsum([1, *sizes]).tolist()
-    return [list(range(begin, end)) for begin, end in zip(ends, ends[1:], strict=False)]
+    return [list(range(begin, end)) for begin, end in pairwise(ends)]
 
 
 def pieces(packed: Packed) -> list[list[list[int]]]:
@@ -23,7 +25,7 @@ def pieces(packed: Packed) -> list[list[list[int]]]:
     for n, row in enumerate(packed.tokens):
         lengths = packed.lengths[packed.starts[n] : packed.starts[n + 1]].tolist()
         ends = np.cumsum([0, *lengths]).tolist()
-        rows.append([row[a:b].tolist() for a, b in zip(ends, ends[1:], strict=False)])
+        rows.append([row[a:b].tolist() for a, b in pairwise(ends)])
         assert (row[ends[-1] :] == PAD).all()
     return rows
 
@@ -106,7 +108,7 @@ def test_cut_knows_where_documents_meet(sizes: list[int]) -> None:
 def test_rows_taken_apart_and_joined_are_the_same_rows(sizes: list[int], cuts: list[int]) -> None:
     packed = best_fit(documents([3, *sizes]), 16, 10_000, PAD)
     ends = [0, *sorted(min(at, len(packed.tokens)) for at in cuts), len(packed.tokens)]
-    again = join([packed[a:b] for a, b in zip(ends, ends[1:], strict=False)])
+    again = join([packed[a:b] for a, b in pairwise(ends)])
     assert pieces(again) == pieces(packed)
     assert again.starts.dtype == packed.starts.dtype
 

@@ -120,8 +120,8 @@ def test_a_permutation_is_found_place_by_place() -> None:
 
 @pytest.mark.parametrize("length", [2, 3, 5, 8, 13, 100])
 def test_every_row_is_as_likely_at_every_place(length: int) -> None:
-    """Chi-squared over 4,000 keys, with room for 6 standard deviations; and no pair of neighbours stays together."""
-    keys = 4000
+    """Chi-squared over 2,000 keys, with room for 6 standard deviations; and no pair of neighbours stays together."""
+    keys = 2000
     drawn = np.array([permuted(np.arange(length), length, str(key)) for key in range(keys)])
     for place in {0, length // 2, length - 1}:
         seen = np.bincount(drawn[:, place], minlength=length)
@@ -133,9 +133,9 @@ def test_every_row_is_as_likely_at_every_place(length: int) -> None:
 
 
 def test_orders_of_three_are_all_as_likely() -> None:
-    seen = Counter(tuple(permuted(np.arange(3), 3, str(key)).tolist()) for key in range(6000))
+    seen = Counter(tuple(permuted(np.arange(3), 3, str(key)).tolist()) for key in range(3000))
     assert set(seen) == set(itertools.permutations(range(3)))
-    assert max(abs(n - 1000) for n in seen.values()) < 6 * np.sqrt(1000)
+    assert max(abs(n - 500) for n in seen.values()) < 6 * np.sqrt(500)
 
 
 def test_documents_of_a_row_are_apart_or_not(three: list[Shards]) -> None:

@@ -106,7 +106,7 @@ def test_four_bytes_where_two_are_too_few(tmp_path: Path) -> None:
     assert (tmp_path / "s" / "00000.tokens").stat().st_size == 16
 
 
-def edit(name: str, change: Callable[[np.ndarray], None], dtype: str) -> Callable[[Path], None]:
+def edit(name: str, change: Callable[[np.ndarray], None], dtype: str) -> Callable[[Path], object]:
     """Damage to the numbers of a file."""
 
     def damage(folder: Path) -> None:
@@ -124,7 +124,7 @@ def put(where: int, value: int) -> Callable[[np.ndarray], None]:
     return change
 
 
-def text(name: str, old: str, new: str) -> Callable[[Path], None]:
+def text(name: str, old: str, new: str) -> Callable[[Path], object]:
     def damage(folder: Path) -> None:
         content = (folder / name).read_text()
         assert old in content
@@ -133,11 +133,11 @@ def text(name: str, old: str, new: str) -> Callable[[Path], None]:
     return damage
 
 
-def cut_off(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-3]) and None
+def cut_off(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-3])
 
 
-DAMAGE: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "one token": (edit("00001.tokens", put(0, 5), "<u2"), ["00001.tokens is not as it was written"]),
     "a token outside": (
         edit("00001.tokens", put(5 * ROW, 1000), "<u2"),
@@ -158,7 +158,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "a file cut off": (cut_off("00001.tokens"), ["00001.tokens has 2045 bytes and not 2048"]),
     "a file gone": (lambda folder: (folder / "00001.lengths").unlink(), ["00001.lengths is missing"]),
     "a file more": (
-        lambda folder: (folder / "00007.tokens").write_bytes(b"ab") and None,
+        lambda folder: (folder / "00007.tokens").write_bytes(b"ab"),
         ["00007.tokens is not in manifest.json"],
     ),
     "a licence": (text("manifest.json", "MIT", "GPL"), ["manifest.json is not as it was written"]),
@@ -168,7 +168,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         ["index.json is not as it was written", "00000.tokens has 2048 bytes and not 4096"],
     ),
     "an index of something else": (
-        lambda folder: (folder / "index.json").write_text('{"version": 1, "shards": [3]}') and None,
+        lambda folder: (folder / "index.json").write_text('{"version": 1, "shards": [3]}'),
         ["index.json has", "does not describe shards"],
     ),
     "an index that leads out of the folder": (
@@ -177,7 +177,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "a manifest cut off": (cut_off("manifest.json"), ["manifest.json is no JSON"]),
     "a manifest of nothing": (
-        lambda folder: (folder / "manifest.json").write_text('{"version": 1}') and None,
+        lambda folder: (folder / "manifest.json").write_text('{"version": 1}'),
         ["manifest.json does not list the files"],
     ),
     "a later version": (text("manifest.json", '"version": 1', '"version": 2'), ["not of version 1"]),

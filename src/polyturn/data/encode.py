@@ -11,7 +11,7 @@ in whatever company it is encoded. A document is, in this order:
       PSM  <prefix> prefix <suffix> suffix <middle> middle
       SPM  <prefix> <suffix> suffix <middle> prefix middle
 
-  Each part is encoded for itself, as it is in a prompt. A document that would then be longer than a row stays as it
+  Each part is encoded for itself, as it is in a prompt. A document that has no room for that in a row stays as it
   was: rows would part its parts.
 - the end-of-text token.
 """
@@ -68,13 +68,13 @@ def encode_batch(
     """
     fim_ids = _fim_ids(tokenizer, options)
     for group in _groups(documents):
-        cuts = [_draw(document, options, seed) for document in group]
-        every = [_parts(*pair, tokenizer, options, fim_ids) for pair in zip(group, cuts, strict=True)]
-        ids = _encode_parts(every, tokenizer)
-        long = [n for n, cut in enumerate(cuts) if cut and len(ids[n]) > options.row]
-        whole = [_parts(group[n], None, tokenizer, options, fim_ids) for n in long]
-        for n, found in zip(long, _encode_parts(whole, tokenizer), strict=True):
-            ids[n] = found
+        ids = _encode_parts([_parts(document, None, tokenizer, options, fim_ids) for document in group], tokenizer)
+        cuts = {n: cut for n, document in enumerate(group) if (cut := _draw(document, options, seed))}
+        fits = [n for n in cuts if len(ids[n]) + len(fim_ids) <= options.row]  # the long ones are most of the work
+        transformed = [_parts(group[n], cuts[n], tokenizer, options, fim_ids) for n in fits]
+        for n, found in zip(fits, _encode_parts(transformed, tokenizer), strict=True):
+            if len(found) <= options.row:
+                ids[n] = found
         yield from ids
 
 
