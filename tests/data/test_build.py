@@ -138,6 +138,8 @@ def test_the_shards_hold_what_was_kept(built: Path) -> None:
     assert len(samples(built / "train", tokenizer, 2, seed=0)) == 2
 
 
+# Daft leaves the pipes of its processes to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("runner", "workers"), [("plain", 1), ("native", 1), ("native", 4)])
 def test_the_bytes_do_not_depend_on_who_does_the_work(
     config: Path, built: Path, tmp_path: Path, runner: RunnerName, workers: int
