@@ -96,7 +96,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which documents are good enough, and whose. The first four are the paper's, and 0 turns one of them off."""
+    """Which documents are good enough, and whose. The first three are the paper's; 0 turns one of them off."""
 
     mean_line: float = 100  # characters: longer lines on the average, and the document is dropped
     longest_line: int = 1000  # characters: a longer line, and the document is dropped

@@ -162,6 +162,8 @@ def test_other_things_than_files_are_neither_read_nor_waited_for(
         bound.bind("socket.py")
         write(tmp_path / "x.py")
         assert reasons(config(tmp_path)) == {"pipe.py": "not-a-file", "socket.py": "not-a-file"}
+    (tmp_path / "link.py").symlink_to("x.py")  # put in the place of a file after it was looked at
+    assert folder.content(str(tmp_path / "link.py"), 100) == "unreadable"
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,8 +284,9 @@ def test_a_submodule_is_a_repository_of_its_own(tmp_path: Path) -> None:
     )
     write(tmp_path / "m" / ".git", "gitdir: ../.git/modules/m\n")
     write(tmp_path / "m" / "x.py")
-    write(tmp_path / "x.py")
-    assert {path: raw.repo for path, raw in kept(config(tmp_path)).items()} == {"m/x.py": "b/inner", "x.py": "a/outer"}
+    write(tmp_path / "src" / "x.py")
+    found = {path: raw.repo for path, raw in kept(config(tmp_path)).items()}
+    assert found == {"m/x.py": "b/inner", "src/x.py": "a/outer"}
 
 
 def test_licences_and_the_opt_out_list(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import random
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -219,7 +220,11 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
             file.write(packer.compress(b" " * 1_000_000))
         file.write(packer.compress(b"\n" + jsonl(ROWS[:1])) + packer.flush())
     assert path.stat().st_size < 100_000
+    tracemalloc.start()
     found = list(lines(str(path), 1000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000  # what 1 KiB unpacks to at once
     assert found == [300_000_000, jsonl(ROWS[:1]).strip()]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from polyturn.utils.errors import UserError
 
 PIECE = 1 << 20  # bytes of a plain file read at once
-PACKED_PIECE = 1 << 13  # of a packed file: it may unpack to a thousand times as much and more
+PACKED_PIECE = 1 << 10  # of a packed file: it may unpack to thirty thousand times as much
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 
