@@ -6,6 +6,7 @@
     DIR/work/          parts of each stage; gone when the build is done
     DIR/dropped/       every file that was not kept, with the reason
     DIR/report.json    documents and bytes in and out of each stage
+    DIR/times.json     seconds that each stage took
     DIR/train/         shards (`shards.py`); DIR/validation/ too, if the config holds documents back
 
 Each part of a stage leaves its files and then, last of all, its numbers; a part that has numbers is done. The bytes of
@@ -15,6 +16,7 @@ the shards depend on the sources, the config and the tokenizer alone: not on the
 import fcntl
 import json
 import shutil
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +53,8 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
     with _alone(folder):
         units = _claim(config, folder, tokenizer)
         if not (folder / REPORT).exists():
-            _build(config, folder, tokenizer, runner, units)
+            with _timed(folder / "times.json") as times:
+                _build(config, folder, tokenizer, runner, units, times)
         shutil.rmtree(folder / "work", ignore_errors=True)
         return read_report(folder)
 
@@ -64,18 +67,23 @@ def read_report(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no finished build; run `polyturn data build CONFIG --out {folder}`.") from None
 
 
-def _build(config: Config, folder: Path, tokenizer: Path, runner: Runner, units: Sequence[Unit]) -> None:
+def _build(
+    config: Config, folder: Path, tokenizer: Path, runner: Runner, units: Sequence[Unit], done: Callable[[str], None]
+) -> None:
     work = folder / "work"
     parts: list[Item] = [{"part": part, "unit": asdict(unit)} for part, unit in enumerate(units)]
     read = _stage(runner, stages.Read(config, work, folder / "dropped"), parts, work / "read", "units read")
+    done("read")
     documents = sum(each["documents"] for each in read)
     if not documents:
         raise UserError(_nothing(read))
     gone = _once(work / "gone.json", lambda: _find_duplicates(config, folder, runner, len(parts), documents))
+    done("duplicates")
     buckets = max(1, sum(each["text"] for each in read) // stages.BUCKETS_BYTES)
     encoding = stages.Encode(config, work, tokenizer, buckets)
     numbers: list[Item] = [{"part": part} for part in range(len(parts))]
     encoded = _stage(runner, encoding, numbers, work / "encode", "units encoded")
+    done("encode")
     held_back = sum(each["held_back"] for each in encoded)
     packing = stages.Pack(config, work, tokenizer, len(parts))
     places = [*([stages.VALIDATION] if held_back else []), *range(buckets)]
@@ -89,6 +97,7 @@ def _build(config: Config, folder: Path, tokenizer: Path, runner: Runner, units:
             shards.write(
                 folder / name, rows, vocab=loaded.size, pad_id=loaded.pad_id, about=about, megabytes=megabytes
             )
+    done("pack")
     report = _report(config, read, gone, encoded, packed)
     write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
 
@@ -234,6 +243,21 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
     units = sources.units(config)
     write_text(path, json.dumps({**mine, "units": [asdict(unit) for unit in units]}) + "\n")
     return units
+
+
+@contextmanager
+def _timed(path: Path) -> Iterator[Callable[[str], None]]:
+    """Takes down how long stages take; calls mark the end of each. Of what is gone on with, the last part counts."""
+    times: dict[str, float] = {}
+    begun = time.monotonic()
+
+    def done(stage: str) -> None:
+        nonlocal begun
+        now = time.monotonic()
+        times[stage], begun = round(now - begun, 1), now
+
+    yield done
+    write_text(path, json.dumps(times) + "\n")
 
 
 @contextmanager

@@ -1,0 +1,221 @@
+"""Folders of source files, git checkouts among them.
+
+Symbolic links are not followed, as in git: what they point to is read where it is, if that is in the folder, and is
+not part of the folder otherwise. So a loop of links cannot be entered. What version control keeps for itself (.git)
+is no part of the folder either.
+
+A file belongs to the git checkout that it is in, called "owner/name" by its remote, or else to the first level of
+folders. The licence is the repository's; where the folder's first level is no checkout and has none of its own, that of
+the whole folder.
+"""
+
+import configparser
+import errno
+import os
+import re
+import stat
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+
+from polyturn.data import licences
+from polyturn.data.languages import by_name, is_binary
+from polyturn.data.sources.types import Dropped, Raw, Unit
+from polyturn.data.sources.wanted import Wanted
+from polyturn.utils.errors import UserError
+
+UNIT_BYTES = 1 << 25  # of files in a unit, about
+UNIT_FILES = 20_000  # at most
+VERSION_CONTROL = (".git", ".hg", ".svn", ".bzr", "CVS")
+
+
+@dataclass(frozen=True)
+class Repo:
+    """What files belong to."""
+
+    name: str
+    licence: str  # an SPDX expression, "" for unknown
+    checkout: bool = False
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One folder of a walk: its path within the root ("" or ending in a slash), and what is in it beside folders."""
+
+    inside: str
+    entries: list[tuple[str, int]]  # (name, bytes), sorted by name
+    checkout: bool  # there is a .git in it
+
+
+def units(source: int, name: str, path: str) -> Iterator[Unit]:
+    """The units of a source of kind `folder`. Raises UserError where there is no such folder."""
+    yield from grouped(source, name, path, _files(path))
+
+
+def grouped(source: int, name: str, place: str, files: Iterable[tuple[str, int, Repo]]) -> Iterator[Unit]:
+    """Units of files (path, bytes, repo), each about `UNIT_BYTES` of what has to be opened."""
+    held: list[list[str]] = []
+    size = 0
+    for path, bytes_, repo in files:
+        held.append([path, repo.name, repo.licence])
+        size += 0 if is_binary(path) else min(bytes_, UNIT_BYTES)
+        if size >= UNIT_BYTES or len(held) >= UNIT_FILES:
+            yield Unit(source, "files", name, place, held)
+            held, size = [], 0
+    if held:
+        yield Unit(source, "files", name, place, held)
+
+
+def walk(root: str, leave_out: Container[str] = ()) -> Iterator[Folder]:
+    """Every folder from `root` on, parents first, in one order on every machine.
+
+    Links, and folders that cannot be listed, are among the entries: `read` says why they give nothing.
+
+    Args:
+        leave_out: paths of folders within the root, not entered.
+
+    Raises:
+        UserError: `root` cannot be listed.
+    """
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            with os.scandir(os.path.join(root, inside)) as listing:
+                found = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            if not inside:
+                raise UserError(f"Cannot read the folder {root}: {error.strerror}; check the path.") from None
+            yield Folder(inside.removesuffix("/"), [("", 0)], False)
+            continue
+        folders = [e.name for e in found if e.is_dir(follow_symlinks=False) and e.name not in VERSION_CONTROL]
+        entries = [(e.name, _size(e)) for e in found if not e.is_dir(follow_symlinks=False) and e.name != ".git"]
+        yield Folder(inside, entries, any(e.name == ".git" for e in found))
+        waiting += [f"{inside}{name}/" for name in reversed(folders) if f"{inside}{name}" not in leave_out]
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:  # it is gone again: reading will tell
+        return 0
+
+
+def _files(root: str) -> Iterator[tuple[str, int, Repo]]:
+    repos: dict[str, Repo] = {}
+    for folder in walk(root):
+        parent, _, _ = folder.inside.removesuffix("/").rpartition("/")
+        above = repos.get(parent and parent + "/")
+        here = folder.inside.removesuffix("/")
+        place = os.path.join(root, folder.inside)
+        names = [name for name, _ in folder.entries]
+        if folder.checkout:
+            repo = Repo(_remote(place) or here, licence_in(place, names), checkout=True)
+        elif above is None:
+            repo = Repo("", licence_in(place, names))
+        elif "/" not in here and not above.checkout:
+            repo = Repo(here, licence_in(place, names) or above.licence)
+        else:
+            repo = above
+        repos[folder.inside] = repo
+        for name, size in folder.entries:
+            yield folder.inside + name, size, repo
+
+
+def licence_in(folder: str, names: Iterable[str]) -> str:
+    """The licence that files give, named by their paths in `folder`: by their texts, or if none, what metadata says."""
+    names = list(names)
+    texts = [_head(os.path.join(folder, name)) for name in names if licences.is_licence_file(os.path.basename(name))]
+    if texts:
+        return licences.of_texts(texts)
+    said = (licences.declared(n, _head(os.path.join(folder, n))) for n in names if licences.is_metadata(n))
+    return next(filter(None, said), "")
+
+
+def _head(path: str) -> str:
+    data = content(path, licences.LARGEST, cut=True)
+    return data.decode(errors="replace") if isinstance(data, bytes) else ""
+
+
+def _remote(checkout: str) -> str:
+    """The "owner/name" of a checkout's remote; "" where it has none. A submodule's `.git` is a file."""
+    git = os.path.join(checkout, ".git")
+    if os.path.isfile(git):
+        git = os.path.join(checkout, _head(git).removeprefix("gitdir:").strip())
+    config = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    try:
+        config.read_string(_head(os.path.join(git, "config")))
+    except (configparser.Error, ValueError):  # ValueError: a path with a NUL
+        return ""
+    url = config.get('remote "origin"', "url", fallback="") or ""
+    found = re.search(r"[/:]([^/:]+/[^/:]+?)(?:\.git)?/?$", url)
+    return found[1] if found else ""
+
+
+def read(unit: Unit, wanted: Wanted) -> Iterator[Raw | Dropped]:
+    """What the files of a unit hold, in order."""
+    root = os.path.realpath(unit.place)
+    for path, repo, licence in unit.files:
+        id = f"{unit.name}/{path}"
+        whole = os.path.join(root, path)
+        if not _is_unicode(path):
+            yield Dropped(ascii(id)[1:-1], _bytes(whole), "", "name")
+            continue
+        reason = _link(whole, root) or wanted.name(path) or wanted.origin(repo, licence)
+        data = reason or content(whole, wanted.rules.largest)
+        if isinstance(data, bytes):
+            yield wanted.document(id, path, data, repo, licence, "")
+        else:
+            yield Dropped(id, _bytes(whole), by_name(path), data)
+
+
+def content(path: str, largest: int, cut: bool = False) -> bytes | str:
+    """The bytes of a regular file, or why there are none. `cut`: of a larger file, the first `largest`.
+
+    A larger file is never read further, and nothing else than a regular file is waited for or followed.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return "not-a-file" if error.errno == errno.ENXIO else "unreadable"  # ENXIO: a socket
+    try:
+        found = os.fstat(file)
+        if stat.S_ISDIR(found.st_mode):
+            return "unreadable"  # a folder among the files is one that could not be listed
+        if not stat.S_ISREG(found.st_mode):
+            return "not-a-file"
+        if found.st_size > largest and not cut:
+            return "too-large"
+        with open(file, "rb", closefd=False) as handle:
+            data = handle.read(largest + 1)
+        return "too-large" if len(data) > largest and not cut else data[:largest]
+    except OSError:
+        return "unreadable"
+    finally:
+        os.close(file)
+
+
+def _link(path: str, root: str) -> str | None:
+    """Why a symbolic link gives nothing; None for anything else."""
+    if not os.path.islink(path):
+        return None
+    try:
+        target = os.path.realpath(path, strict=True)
+    except OSError:
+        return "link-broken"
+    return "link" if os.path.commonpath([target, root]) == root else "link-outside"
+
+
+def _bytes(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
+
+
+def _is_unicode(path: str) -> bool:
+    """Whether a file's name can be written in UTF-8; others come as lone surrogates."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""The running Python environment: the standard library, the C headers of Python, and the installed packages.
+
+A corpus that every machine has. Its repositories are the distributions, known by the list of files that each of them
+keeps; Polyturn itself is left out.
+"""
+
+import site
+import sysconfig
+from collections.abc import Iterator
+from importlib import metadata
+from os.path import isdir, join, realpath, relpath
+
+from polyturn.data import licences
+from polyturn.data.sources.folder import Repo, grouped, licence_in, walk
+from polyturn.data.sources.types import Unit
+
+PYTHON = Repo("python/cpython", "PSF-2.0")
+OWN = "polyturn"
+
+
+def units(source: int, name: str) -> Iterator[Unit]:
+    """The units of the running environment."""
+    packages = [path for path in dict.fromkeys(map(realpath, site.getsitepackages())) if isdir(path)]
+    for label, path in (("stdlib", realpath(sysconfig.get_path("stdlib"))), ("include", _headers())):
+        if isdir(path):
+            yield from grouped(source, f"{name}/{label}", path, _python(path, packages))
+    for number, path in enumerate(packages):
+        label = f"site-packages-{number}" if number else "site-packages"
+        yield from grouped(source, f"{name}/{label}", path, _packages(path))
+
+
+def _headers() -> str:
+    return realpath(sysconfig.get_path("include"))
+
+
+def _python(root: str, packages: list[str]) -> Iterator[tuple[str, int, Repo]]:
+    """Files of Python itself; folders of packages may lie within and are read for themselves."""
+    others = {relpath(path, root) for path in packages} | {"site-packages", "dist-packages"}
+    for folder in walk(root, leave_out=others):
+        for name, size in folder.entries:
+            yield folder.inside + name, size, PYTHON
+
+
+def _packages(root: str) -> Iterator[tuple[str, int, Repo]]:
+    """Files of packages with the distribution they came in, or where no list names them the first folder level."""
+    owners, repos = _distributions(root)
+    left_out = {path.partition("/")[0] for path, owner in owners.items() if owner == OWN} | {OWN}
+    for folder in walk(root, leave_out=left_out):
+        top = folder.inside.partition("/")[0]
+        if top and top not in repos and "/" not in folder.inside.removesuffix("/"):
+            repos[top] = Repo(top, licence_in(join(root, top), [name for name, _ in folder.entries]))
+        for name, size in folder.entries:
+            path = folder.inside + name
+            owner = owners.get(path)
+            if owner != OWN:
+                yield path, size, repos[owner] if owner else repos.get(top, Repo("", ""))
+
+
+def _distributions(root: str) -> tuple[dict[str, str], dict[str, Repo]]:
+    """The distribution of each listed file, and each distribution."""
+    owners: dict[str, str] = {}
+    repos: dict[str, Repo] = {}
+    for distribution in sorted(metadata.distributions(path=[root]), key=lambda each: each.metadata["Name"] or ""):
+        owner = (distribution.metadata["Name"] or "").lower().replace("_", "-")
+        listed = sorted(str(path) for path in distribution.files or [])
+        owners.update((path, owner) for path in listed if not path.startswith(".."))
+        repos[owner] = Repo(owner, _licence(root, distribution, listed))
+    return owners, repos
+
+
+def _licence(root: str, distribution: metadata.Distribution, listed: list[str]) -> str:
+    """What the distribution declares, or else what its licence files say."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    return licences.declared("METADATA", text) or licence_in(root, [path for path in listed if "-info/" in path])

@@ -1,0 +1,81 @@
+"""Lines of plain, gzip and Zstandard files, in bounded memory, and what came before a damage.
+
+Python's own readers lose up to a buffer of what a damaged file still holds, and Zstandard's takes a file that was cut
+off for a whole one; so files are unpacked piece by piece here.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from polyturn.utils.errors import UserError
+
+PIECE = 1 << 20  # bytes of a plain file read at once
+PACKED_PIECE = 1 << 10  # of a packed file: it may unpack to thirty thousand times as much
+ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+
+
+class CorruptError(Exception):
+    """The rest of a file cannot be unpacked."""
+
+
+def lines(path: str, longest: int) -> Iterator[bytes | int]:
+    """Each line without its end; of one longer than `longest` bytes only the length, and it is not held in memory.
+
+    Raises:
+        CorruptError: the file is damaged or cut off here; all whole lines before were given.
+        OSError: it cannot be read.
+    """
+    held: list[bytes] = []
+    size = 0  # of the line so far; more than `longest`: it is not held any more
+    for piece in _pieces(path):
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            size += len(end)
+            yield size if size > longest else b"".join([*held, end])
+            held.clear()
+            size = 0
+        size += len(rest)
+        if size > longest:
+            held.clear()
+        else:
+            held.append(rest)
+    if size:
+        yield size if size > longest else b"".join(held)
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    if path.endswith(".gz"):
+        return _unpacked(path, lambda: zlib.decompressobj(wbits=31), zlib.error)
+    if path.endswith(".zst"):
+        try:
+            import zstandard
+        except ImportError:
+            raise UserError(f"{path} needs zstandard; install polyturn[data].") from None
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # as large as `zstd --long=31` makes them
+        return _unpacked(path, unpacker.decompressobj, zstandard.ZstdError)
+    return _plain(path)
+
+
+def _plain(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def _unpacked(path: str, new: Callable[[], Any], error: type[Exception]) -> Iterator[bytes]:
+    """The pieces of a packed file; it may be several packed files, one behind the other."""
+    with open(path, "rb") as file:
+        frame, begun = new(), False
+        while piece := file.read(PACKED_PIECE):
+            while piece:
+                begun = True
+                try:
+                    yield frame.decompress(piece)
+                except error as damage:
+                    raise CorruptError(str(damage)) from None
+                piece = frame.unused_data
+                if frame.eof:
+                    frame, begun = new(), False
+        if begun:
+            raise CorruptError("it was cut off")

@@ -1,0 +1,149 @@
+"""Configs: what is shipped loads, mistakes are told with the key, and the digest tells builds apart."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from polyturn.data.config import SHIPPED, Columns, Config, Source, load
+from polyturn.data.languages import LANGUAGES
+from polyturn.data.licences import PERMISSIVE
+from polyturn.utils.errors import UserError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_config_reads_the_running_environment(name: str) -> None:
+    config = load(name)
+    assert config.data.name == name
+    assert [source.kind for source in config.source] == ["installed"]
+    assert set(config.data.languages) <= set(LANGUAGES)
+
+
+def test_the_stages_differ_as_in_the_paper() -> None:
+    nl, multi, mono = map(load, ("nl", "multi", "mono"))
+    assert nl.source[0].prose
+    assert {"C", "C++", "Go", "Java", "JavaScript", "Python"} <= set(multi.data.languages)
+    assert multi.pack.language_prefix
+    assert mono.data.languages == ("Python",)
+    assert not mono.pack.language_prefix
+    for config in (multi, mono):  # the paper's rules
+        assert (config.filter.mean_line, config.filter.longest_line, config.filter.digits) == (100, 1000, 0.9)
+
+
+def test_every_key_can_be_set_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        data = {name = "n", languages = ["python", "cpp"], seed = 3, tokenizer = "t"}
+        [[source]]
+        kind = "jsonl"
+        path = "rows"
+        columns.text = "content"
+        language = "js"
+        [[source]]
+        kind = "huggingface"
+        path = "owner/name"
+        name = "hub"
+        subset = "s"
+        split = "validation"
+        [filter]
+        mean_line = 50
+        comment_ratio = [0, 1]
+        licences = []
+        optout = "out.txt"
+        [dedup]
+        near = false
+        [decontaminate]
+        files = ["held.jsonl"]
+        [pack]
+        how = "cut"
+        row = 128
+        [shard]
+        validation = 0.1
+        """,
+    )
+    config = load(path)
+    assert config.data.languages == ("Python", "C++")
+    rows, hub = config.source
+    assert rows == Source("jsonl", str(tmp_path / "rows"), "rows", Columns(text="content"), language="JavaScript")
+    assert (hub.path, hub.name, hub.subset, hub.split) == ("owner/name", "hub", "s", "validation")
+    assert config.filter.mean_line == 50.0
+    assert config.filter.licences == ()
+    assert config.filter.optout == str(tmp_path / "out.txt")
+    assert config.decontaminate.files == (str(tmp_path / "held.jsonl"),)
+    assert (config.dedup.near, config.pack.how, config.pack.row, config.shard.validation) == (False, "cut", 128, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[filter]\nmeanline = 3", r"unknown key filter\.meanline.*mean_line, longest_line"),
+        ("[filters]\n", r"unknown key filters; known there: data, source, filter"),
+        ('[[source]]\nkind = "installed"\ncolumns.txt = "a"', r"unknown key source\.columns\.txt"),
+        ("[filter]\ndigits = 2", r"filter\.digits is from 0 to 1"),
+        ("[filter]\ndigits = nan", r"filter\.digits is from 0 to 1"),
+        ("[filter]\ncomment_ratio = [0.5]", r"filter\.comment_ratio takes a value like \(0\.01, 0\.8\)"),
+        ("[filter]\nredact = 1", r"filter\.redact takes a value like True, not 1"),
+        ('[pack]\nhow = "tight"', r"pack\.how is one of best-fit, cut"),
+        ('[data]\nlanguages = ["Klingon"]', r"data\.languages holds 'Klingon'"),
+        ('[[source]]\nkind = "tape"', r"source\.kind is one of installed, folder"),
+        ('[[source]]\nkind = "folder"', "kind folder needs a path"),
+        ('[[source]]\nkind = "installed"\npath = "x"', "kind installed takes no path"),
+        ('[[source]]\nkind = "installed"\n[[source]]\nkind = "installed"', "Two sources are called 'installed'"),
+        ("", "names no source"),
+        ("[data", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_told(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load(written(tmp_path, text))
+
+
+def test_a_config_that_is_not_there_names_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="installed, nl, multi, mono"):
+        load(tmp_path / "none.toml")
+
+
+def test_another_source_and_tokenizer_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cases = {
+        "code": ("folder", str(tmp_path / "code")),
+        "a.jsonl.zst": ("jsonl", str(tmp_path / "a.jsonl.zst")),
+        "a.parquet": ("parquet", str(tmp_path / "a.parquet")),
+        "parquet:many": ("parquet", str(tmp_path / "many")),
+        "huggingface:owner/name": ("huggingface", "owner/name"),
+        "installed": ("installed", ""),
+    }
+    for text, (kind, path) in cases.items():
+        config = load("nl", source=text, tokenizer="mine")
+        assert [(s.kind, s.path, s.prose) for s in config.source] == [(kind, path, True)]
+        assert config.data.tokenizer == "mine"
+
+
+def test_the_digest_covers_every_value_and_the_files_named(tmp_path: Path) -> None:
+    listed = tmp_path / "out.txt"
+    listed.write_text("someone\n")
+    path = written(tmp_path, '[[source]]\nkind = "installed"\n[filter]\noptout = "out.txt"')
+    config = load(path)
+    first = config.digest()
+    assert load(path).digest() == first
+    assert replace(config, shard=replace(config.shard, megabytes=1)).digest() != first
+    listed.write_text("someone\nelse\n")
+    assert config.digest() != first
+    listed.unlink()
+    with pytest.raises(UserError, match=r"out\.txt, which the config names"):
+        config.digest()
+
+
+def test_resolved_is_plain_json_with_all_that_was_left_to_default() -> None:
+    resolved = Config(source=(Source("installed"),)).resolved()
+    assert json.loads(json.dumps(resolved)) == resolved
+    assert resolved["filter"]["licences"] == list(PERMISSIVE)
+    assert resolved["source"][0]["columns"]["text"] == "text"
