@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "polyturn"
 
 # Rooms and modules that load no JAX. A room's own modules count too, down to the last.
-ROOMS_WITHOUT_JAX = ["bench", "curriculum", "hub", "sandbox", "synthesis", "tokenizer", "utils"]
+ROOMS_WITHOUT_JAX = ["bench", "curriculum", "data", "hub", "sandbox", "synthesis", "tokenizer", "utils"]
 MODULES_WITHOUT_JAX = ["", "cli.main", "model.config", "train.config"]
 
 
