@@ -3,15 +3,15 @@
     python benchmarks/data_rate.py
     python benchmarks/data_rate.py --source FOLDER      # another corpus, for a quick look
 
-The corpus is all of `installed`: the Python of the standard library and of the installed packages, whatever its licence.
+The corpus is all of `installed`: the Python of the standard library and the installed packages, whatever the licence.
 Ours is `polyturn data build` with two workers and with one. datatrove gets the same texts as JSON lines and does the
 same with as many workers: the same filters (the same functions of ours), exact deduplication, MinHash deduplication of
 runs of 5 words with 14 times 8 hashes (words by `str.split`, faster than any tokenizer that it brings), tokens by the
 same tokenizer, shuffled. It does not parse Python, redact, or pack rows; ours does that too.
 
 A rate is of megabytes (10^6) of source read, per second and core. Peak memory is of all processes of a side together,
-sampled. The peer is installed into .venv-datatrove of this checkout, or run in --peer-python, which has it. The last line
-of output is one JSON object.
+sampled. The peer is installed into .venv-datatrove of this checkout, or run in --peer-python, which has it. The last
+line of output is one JSON object.
 """
 
 import argparse
@@ -153,11 +153,14 @@ def ours(config: Path, folder: Path, workers: int) -> dict[str, object]:
     report = json.loads(output)
     read = sum(size for found in report["outcomes"]["Python"].values() for size in [found[1]])
     figures = {"seconds": round(seconds, 1), "peak_mib": round(peak), "mb": round(read / 1e6, 1)}
-    return figures | {"mb_per_s_per_core": round(read / 1e6 / seconds / workers, 2), "times": json.loads((folder / "times.json").read_text())}
+    return figures | {
+        "mb_per_s_per_core": round(read / 1e6 / seconds / workers, 2),
+        "times": json.loads((folder / "times.json").read_text()),
+    }
 
 
 def peer(python: str, config: Path, folder: Path, workers: int) -> dict[str, object]:
-    """datatrove on the same texts."""
+    """The peer, on the same texts."""
     loaded, size = load(str(config)), 0
     (folder / "input").mkdir(parents=True)
     units = sources.units(loaded)
@@ -170,7 +173,11 @@ def peer(python: str, config: Path, folder: Path, workers: int) -> dict[str, obj
                     file.write(json.dumps({"id": raw.id, "text": text, "metadata": {"path": raw.path}}) + "\n")
     script = folder / "peer.py"
     script.write_text(_PEER)
-    environment = {**os.environ, "PYTHONPATH": str(Path(sources.__file__).parents[3]), "TOKENIZERS_PARALLELISM": "false"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(sources.__file__).parents[3]),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     tokenizer = str(resolve(DEFAULT) / "tokenizer.json")
     command = [python, str(script), str(folder), str(len(units)), str(workers), tokenizer]
     seconds, peak, output = timed(command, env=environment, stderr=subprocess.DEVNULL)
@@ -210,7 +217,11 @@ def main() -> None:
     host = {"cpus": len(os.sched_getaffinity(0)), "kernel": platform.release(), "python": platform.python_version()}
     ratios = {"datatrove": round(rates["ours"] / rates["datatrove"], 2)}
     mine = {name: results[name] for name in ("ours", "one worker")}
-    print(json.dumps({"ours": mine, "peers": {"datatrove": results["datatrove"]}, "ratios": ratios, "host": host | versions}))
+    print(
+        json.dumps(
+            {"ours": mine, "peers": {"datatrove": results["datatrove"]}, "ratios": ratios, "host": host | versions}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import pytest
 from polyturn.curriculum import corpus
 from polyturn.curriculum.compose import program
 from polyturn.curriculum.corpus import build, read
-from polyturn.curriculum.overlap import runs
 from polyturn.curriculum.verify import Verified, verify
+from polyturn.data.overlap import runs
 from polyturn.sandbox import SandboxError
 from polyturn.sandbox.pool import close_idle
 from polyturn.synthesis.turns import history_text

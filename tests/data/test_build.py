@@ -49,7 +49,9 @@ def program(number: int) -> str:
     """A file that is like no other."""
     chance = random.Random(number)
     names = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(60)]
-    body = "\n".join(f"    {a} = {b}({chance.randrange(999)}) + {c}" for a, b, c in zip(*[iter(names)] * 3, strict=True))
+    body = "\n".join(
+        f"    {a} = {b}({chance.randrange(999)}) + {c}" for a, b, c in zip(*[iter(names)] * 3, strict=True)
+    )
     return f"# number {number}\ndef {names[0]}({names[1]}):\n{body}\n    return {names[2]}\n"
 
 
@@ -169,7 +171,9 @@ def test_killed_at_random_moments_a_build_ends_the_same(config: Path, built: Pat
     command = [*COMMAND, str(config), "--out", str(tmp_path / "out"), "--workers", "2"]
     chance = random.Random(1)
     for _ in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         time.sleep(took * chance.uniform(0.2, 1.0))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -186,7 +190,7 @@ def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) ->
         run(other, built)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
-    with pytest.raises(UserError, match="letter.txt"):
+    with pytest.raises(UserError, match=r"letter\.txt"):
         run(config, tmp_path / "full")
     other.write_text(CONFIG.replace('languages = ["Python", "Markdown"]', 'languages = ["Go"]'))
     with pytest.raises(UserError, match="Nothing is left after the filters"):

@@ -13,7 +13,7 @@ def train(out: Path, source: tuple[Path, ...] = (), rows: int = 8192, overlap: P
         rows: Ids, special tokens and runs of blanks among them.
         overlap: N-gram digests of held-out benchmarks; texts that share a run with them are left out.
     """
-    from polyturn.curriculum.overlap import Overlap
+    from polyturn.data.overlap import Overlap
     from polyturn.recipes.tokenizer import corpus, installed
     from polyturn.tokenizer.training import train as learn
     from polyturn.utils.atomic import check_replaceable, replacing

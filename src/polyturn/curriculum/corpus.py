@@ -30,8 +30,8 @@ from typing import Any, Literal
 from polyturn.curriculum.compose import copy_program, program
 from polyturn.curriculum.draft import Program
 from polyturn.curriculum.heldout import Split
-from polyturn.curriculum.overlap import Overlap
 from polyturn.curriculum.verify import Verified, verify
+from polyturn.data.overlap import Overlap
 from polyturn.sandbox.values import from_tree, to_tree
 from polyturn.synthesis.turns import Turn, history_text
 from polyturn.utils.atomic import write_text
@@ -74,7 +74,7 @@ def build(
 
     Args:
         out_dir: a new folder, or one of an interrupted build with the same arguments.
-        overlap_path: a digests file (`overlap.py`); programs that share a run of words with it are dropped.
+        overlap_path: a digests file (`data/overlap.py`); programs that share a run of words with it are dropped.
         workers: processes that compose and verify, each with a sandboxed child of its own.
 
     Raises:

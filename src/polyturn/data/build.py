@@ -94,9 +94,7 @@ def _build(
         if chosen:
             rows = stages.read_packed(work, chosen)
             megabytes = config.shard.megabytes
-            shards.write(
-                folder / name, rows, vocab=loaded.size, pad_id=loaded.pad_id, about=about, megabytes=megabytes
-            )
+            shards.write(folder / name, rows, vocab=loaded.size, pad_id=loaded.pad_id, about=about, megabytes=megabytes)
     done("pack")
     report = _report(config, read, gone, encoded, packed)
     write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
@@ -272,5 +270,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"Another process is building in {folder}; wait for it, or choose another folder.") from None
+            raise UserError(
+                f"Another process is building in {folder}; wait for it, or choose another folder."
+            ) from None
         yield

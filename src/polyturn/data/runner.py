@@ -153,7 +153,7 @@ class Daft:
             frame = frame.where(col(key) % daft.lit(passes) == daft.lit(at))
         lists = [col(value).list_agg().alias(value) for value in values]
         frame = frame.groupby(col(key)).agg(*lists, col(values[0]).count("all").alias("rows"))
-        return frame.where(col("rows") > 1).select(col(key), *map(col, values)).to_arrow()
+        return frame.where(col("rows") >= daft.lit(2)).select(col(key), *map(col, values)).to_arrow()
 
 
 class Caught:

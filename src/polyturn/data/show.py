@@ -1,4 +1,4 @@
-"""What became of every file of a build: counts by language and outcome, the dropped files one by one, some documents."""
+"""What became of every file of a build: counts by language and outcome, dropped files one by one, some documents."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def outcomes(report: dict[str, Any]) -> list[Row]:
 
 
 def dropped(folder: Path, containing: str = "") -> Iterator[Dropped]:
-    """Every file that was not kept whose id or reason contains a text, in order of parts. UserError if none is there."""
+    """Every file not kept whose id or reason contains a text, in the order of parts. UserError without a build."""
     import pyarrow.parquet as pq
 
     files = sorted((folder / "dropped").glob("*.parquet"))

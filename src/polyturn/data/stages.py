@@ -296,9 +296,7 @@ def write_dropped(path: Path, dropped: Iterable[Dropped]) -> None:
     """Write down what is not kept: id, size in bytes, language, and why."""
     import pyarrow as pa
 
-    schema = pa.schema(
-        [("id", pa.string()), ("size", pa.int64()), ("language", pa.string()), ("reason", pa.string())]
-    )
+    schema = pa.schema([("id", pa.string()), ("size", pa.int64()), ("language", pa.string()), ("reason", pa.string())])
     _write(path, [vars(each) for each in dropped], schema)
 
 

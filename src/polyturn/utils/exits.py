@@ -10,7 +10,14 @@ from collections.abc import Callable
 
 from polyturn.utils.errors import UserError
 
-EXTRAS = {"optax": "train", "orbax": "train", "daft": "data", "pyarrow": "data", "zstandard": "data", "datasets": "data"}
+EXTRAS = {
+    "optax": "train",
+    "orbax": "train",
+    "daft": "data",
+    "pyarrow": "data",
+    "zstandard": "data",
+    "datasets": "data",
+}
 """Packages that only an optional extra of the distribution installs."""
 
 
