@@ -21,7 +21,8 @@ class Counter:
         self.description = description
         self._bar = None
         self._begun = self._shown = time.monotonic()
-        self._first: int | None = None  # what was done before the clock started
+        self._least: int | None = None  # done when it was first asked
+        self._pace: tuple[int, float] | None = None  # done, and when, as the first work of this run came in
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -47,7 +48,9 @@ class Counter:
 
     def show(self, done: int, total: int | None = None, note: str = "") -> None:
         """Tell that `done` of `total` is done; `note` stands behind it."""
-        self._first = done if self._first is None else self._first
+        self._least = done if self._least is None else self._least
+        if self._pace is None and done > self._least:
+            self._pace = done, time.monotonic()  # what came before was loading and compiling
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, note=note)
             return
@@ -57,8 +60,8 @@ class Counter:
             took = now - self._begun
             of = f" of {total}" if total is not None else ""
             left = ""
-            if total is not None and self._first < done < total:
-                left = f", about {took / (done - self._first) * (total - done):.0f} s left"
+            if total is not None and self._pace is not None and self._pace[0] < done < total:
+                left = f", about {(now - self._pace[1]) / (done - self._pace[0]) * (total - done):.0f} s left"
             line = f"{self.description}: {done}{of} after {took:.0f} s{left}  {note}".rstrip()
             print(line, file=sys.stderr, flush=True)
 
