@@ -60,8 +60,8 @@ def encode_batch(
 ) -> Iterator[list[int]]:
     """Token ids of each document, in their order, as `encode` gives them.
 
-    The tokenizer works on all cores in threads of its own; RAYON_NUM_THREADS=1 in the environment of a process that
-    is one of many keeps it to one. Some documents are held at a time, about `BATCH_CHARACTERS` of them.
+    A tokenizer that is not of our kind works on all cores in threads of its own; RAYON_NUM_THREADS=1 in the environment
+    of a process that is one of many keeps it to one. Documents of about `BATCH_CHARACTERS` are held at a time.
 
     Raises:
         UserError: as `encode` does.
@@ -153,7 +153,5 @@ def _parts(
 def _encode_parts(every: Sequence[list[str | int]], tokenizer: Tokenizer) -> list[list[int]]:
     """The ids of each list of parts."""
     texts = [part for parts in every for part in parts if isinstance(part, str)]
-    encoded = iter(tokenizer.backend.encode_batch_fast(texts, add_special_tokens=False))
-    return [
-        [id for part in parts for id in (next(encoded).ids if isinstance(part, str) else (part,))] for parts in every
-    ]
+    encoded = iter(tokenizer.encode_many(texts))
+    return [[id for part in parts for id in (next(encoded) if isinstance(part, str) else (part,))] for parts in every]

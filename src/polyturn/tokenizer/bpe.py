@@ -7,6 +7,8 @@ document. And decoding returns every byte: nothing is tidied away (transformers 
 """
 
 import json
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from polyturn.utils.errors import UserError
 
 if TYPE_CHECKING:
     import tokenizers
+
+    from polyturn.tokenizer.pieces import Pieces
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
@@ -41,6 +45,20 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`; no token is added at either end."""
         return self.backend.encode(text, add_special_tokens=False).ids
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, as `encode` gives them, faster: for corpora."""
+        if self._pieces is not None:
+            return [self._pieces.encode(text) for text in texts]
+        return [each.ids for each in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    @cached_property
+    def _pieces(self) -> "Pieces | None":
+        """What remembers pieces, if this tokenizer is of a kind that it knows."""
+        from polyturn.tokenizer import pieces, training
+
+        known = pieces.fits(self.backend, training.SPLIT, training.SPACE_RUNS + training.TAB_RUNS)
+        return pieces.Pieces(self.backend) if known else None
 
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`. Bytes that are no whole UTF-8 character, as at a cut, become U+FFFD."""
