@@ -177,19 +177,26 @@ class Plan:
             os.close(self._statm)
 
     def attempt(self, job: Job) -> dict[str, str]:
-        """Engage in this process what can be. Returns layer -> why not, of those that cannot."""
+        """Engage in this process what can be. Returns layer -> why not, of those that cannot.
+
+        A root in which the confined user cannot read the interpreter's library, or a package, is none.
+        """
         missing: dict[str, str] = {}
         for name, step in self._steps:
             try:
                 step(job)
             except OSError as error:
                 missing[name] = str(error)
+        if self.full:
+            closed = _closed([os.__file__, *(f"{self.packages}/{name}" for name in self.settings["packages"])])
+            if closed:
+                missing["root"] = closed
         return missing
 
     def keep(self, missing: dict[str, str]) -> None:
         """Drop the steps that this host refuses."""
         self._steps = [step for step in self._steps if step[0] not in missing]
-        self.layers += [name for name, _ in self._steps]
+        self.layers = [name for name in self.layers if name not in missing] + [name for name, _ in self._steps]
         self.missing |= missing
 
     # ---- for each program
@@ -283,9 +290,20 @@ class Plan:
     def _become_other(self, user: int) -> None:
         os.setgroups([])
         _become(user)
-        for path in (os.__file__, *self.settings["packages"].values()):
-            if not os.access(path, os.R_OK):
-                raise OSError(f"{_barrier(path)}; use a Python, and packages, that every user can read")
+        closed = _closed([os.__file__, *self.settings["packages"].values()])
+        if closed:
+            raise OSError(closed)
+
+
+def _closed(paths: list[str]) -> str:
+    """Why this process cannot read one of these files and folders, or nothing."""
+    for path in paths:
+        try:
+            os.close(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            why = _barrier(path) if isinstance(error, PermissionError) else str(error)
+            return f"{why}; use a Python, and packages, that every user can read"
+    return ""
 
 
 def _barrier(path: str) -> str:
