@@ -309,3 +309,38 @@ def test_without_namespaces() -> None:
     isolation = Isolation("light", allow_weaker=True)
     assert grade_function(RIGHT, CHECK, "double", LIMITS, isolation=isolation).verdict == "passed"
     assert grade_function(ENDS["wrong"][0], CHECK, "double", LIMITS, isolation=isolation).verdict == "wrong"
+
+
+# What it leaves takes the kernel long to clear away: so the tests, which see the channel closed, end before it has ended.
+SLOW_END = (
+    "import os, time\nbig = bytearray(120 << 20)\nfor i in range(0, len(big), 4096): big[i] = 1\n"
+    "reader, writer = os.pipe()\nif os.fork() == 0:\n    for i in range(0, len(big), 4096): big[i] = 2\n"
+    "    os.write(writer, b'.')\n    time.sleep(100)\nos.read(reader, 1)\n"
+)
+CATCH_ALL = (
+    "def check(candidate):\n    assert candidate(1) == 1\n"
+    "    try:\n        candidate(2)\n    except BaseException:\n        return\n    assert False\n"
+)
+
+
+@pytest.mark.parametrize("head", ["", SLOW_END], ids=["quick", "slow"])
+@pytest.mark.parametrize(
+    ("act", "verdict"),
+    [
+        ("ctypes.CDLL(None).mount(0, 0, 0, 0, 0)", "forbidden"),
+        ("os._exit(0)", "error"),
+        ("os._exit(3)", "error"),
+        ("os.close(5)", "error"),
+    ],
+)
+def test_tests_that_catch_all_and_end_first_hide_no_end(head: str, act: str, verdict: str) -> None:
+    program = f"{head}import ctypes, os\ndef f(x):\n    if x == 1: return 1\n    {act}\n"
+    results = list(grade_functions([FunctionJob(program, CATCH_ALL, "f")] * 3, Limits(memory_mb=512)))
+    assert [result.verdict for result in results] == [verdict] * 3
+
+
+def test_a_light_program_that_kills_itself_does_not_pass() -> None:
+    program = "import os\ndef f(x):\n    if x == 1: return 1\n    os.kill(os.getpid(), 9)\n"
+    light = Isolation("light", allow_weaker=True)
+    results = list(grade_functions([FunctionJob(program, CATCH_ALL, "f")] * 9, LIMITS, isolation=light))
+    assert {result.verdict for result in results} == {"error"}

@@ -39,7 +39,7 @@ class RemoteRuntimeError(RemoteError, RuntimeError):
     """A function of the other side raised what only an iterator may."""
 
 
-class ProgramEnded(BaseException):
+class ProgramEnded(RemoteError, BaseException):
     """The other side ended during a call."""
 
 
@@ -67,7 +67,10 @@ class Remote:
 
 
 class Peer:
-    """One end of the channel."""
+    """One end of the channel.
+
+    trouble: what ended the exchange, whatever became of the exception that told so; None while it goes well.
+    """
 
     def __init__(self, fd: int, namespace: dict[str, Any] | None = None) -> None:
         """namespace: the globals that the other side may call by name."""
@@ -75,6 +78,7 @@ class Peer:
         self._namespace = namespace or {}
         self._objects: dict[int, Any] = {}
         self._exceptions: dict[str, type[BaseException]] = {}
+        self.trouble: BaseException | None = None
 
     # ---- asking
 
@@ -87,7 +91,8 @@ class Peer:
         while True:
             message = self._receive()
             if message is None:
-                raise ProgramEnded("the program ended during a call")
+                self.trouble = ProgramEnded("the program ended during a call")
+                raise self.trouble
             kind, *rest = message
             if kind == "call":
                 self._answer(*rest)

@@ -16,6 +16,7 @@ import fcntl
 import json
 import marshal
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -74,7 +75,7 @@ class Ending:
     trouble: why the sandbox failed; the rest is then meaningless.
     status: exit code, or minus the signal.
     overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
-    dismissed: it was ended because its job was over. exhausted: the kernel killed processes of its job for want of
+    dismissed: it was ended because its job was over, and had not ended by itself. exhausted: the kernel killed processes of its job for want of
         memory for all of them together.
     stdout, stderr: at most the limit each. results: the frames it wrote, at most a byte more than `most_results`, which
         is what an honest child writes at most.
@@ -255,13 +256,14 @@ class Worker:
         most = sent.task.limits.output_bytes
         out, err, results = sent.files[3 * at : 3 * at + 3]
         stdout, stderr = os.pread(out, most + 1, 0), os.pread(err, most + 1, 0)
+        code = os.waitstatus_to_exitcode(status)
         return Ending(
             trouble=trouble,
-            status=os.waitstatus_to_exitcode(status),
+            status=code,
             overspent=bool(causes & OVERSPENT),
             overdue=bool(causes & OVERDUE),
             flooded=bool(causes & FLOODED) or max(len(stdout), len(stderr)) > most,
-            dismissed=bool(causes & ENDED),
+            dismissed=bool(causes & ENDED) and code == -signal.SIGKILL,
             exhausted=bool(causes & EXHAUSTED),
             stdout=stdout[:most],
             stderr=stderr[:most],
