@@ -99,10 +99,31 @@ def test_a_layer_that_the_host_refuses_is_named_and_nothing_runs_without_it() ->
 
 
 @pytest.mark.usefixtures("host_without_gravity")
-def test_weaker_layers_are_used_only_if_allowed_and_named() -> None:
+def test_without_one_layer_the_others_are_kept_if_that_is_allowed() -> None:
     result = run_program("print(1)", isolation=Isolation(allow_weaker=True))
     assert (result.verdict, result.printed) == ("passed", ((1,),))
-    assert set(result.layers) == set(run_program("print(1)", isolation=LIGHT).layers)
+    assert set(result.layers) - OPTIONAL == set(required("full"))
+
+
+@pytest.mark.parametrize("layer", ["user-ns", "root"])
+def test_without_what_hides_the_host_the_light_level_is_used_if_allowed(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(worker.Worker):
+        def __init__(self, level: str, isolation: Isolation, memory_mb: int) -> None:
+            super().__init__(level, isolation, memory_mb)
+            self.layers = tuple(name for name in self.layers if name != layer)
+
+    close_idle()
+    monkeypatch.setattr("polyturn.sandbox.pool.Worker", Refused)
+    try:
+        with pytest.raises(SandboxError, match=f"refuses the isolation layer {layer}"):
+            run_program("print(1)")
+        result = run_program("print(1)", isolation=Isolation(allow_weaker=True))
+        assert result.verdict == "passed"
+        assert set(result.layers) == set(run_program("print(1)", isolation=LIGHT).layers)
+    finally:
+        close_idle()
 
 
 def test_an_unknown_level_or_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
