@@ -454,7 +454,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, scratc
         worker._START_S = patience  # the next one may take its time to start
 
     with meanwhile(stop):
-        result = run_program(named("hang") + "time.sleep(1)\nprint(2)", Limits(wall_s=3))
+        result = run_program(named("hang") + "time.sleep(1)\nprint(2)", Limits(wall_s=2))
     assert (result.verdict, result.printed) == ("passed", ((2,),))
     assert not set(hung) & set(processes())
     close_idle()
@@ -593,3 +593,39 @@ def test_a_caller_that_forks_leaves_its_workers_to_itself(tmp_path: Path) -> Non
         out, _ = caller.communicate(timeout=120)
     assert sorted(out.decode().split()) == ["((1,),)", "((2,),)", "((3,),)", "((4,),)"]
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- a busy machine
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """All that is started from now on shares one CPU."""
+    close_idle()
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+    close_idle()
+
+
+@pytest.mark.usefixtures("one_cpu")
+def test_a_program_that_computes_is_not_blamed_for_a_busy_machine() -> None:
+    burn = "import time\nwhile time.process_time() < 0.4: pass\nprint(1)"
+    results = list(run_programs([burn] * 6, Limits(cpu_s=1, wall_s=0.8), workers=6))
+    assert [result.verdict for result in results] == ["passed"] * 6
+    assert max(result.wall_s for result in results) > 0.8  # it was busy
+
+
+@pytest.mark.parametrize("wait", ["time.sleep(60)", "while True: time.sleep(0.02)"])
+def test_the_wall_clock_runs_out_for_a_program_that_waits(wait: str) -> None:
+    burn = "import time\nwhile time.process_time() < 0.2: pass\n"
+    result = run_program(burn + wait, Limits(cpu_s=5, wall_s=1))
+    assert (result.verdict, result.error and result.error.type) == ("timeout", "TimeLimit")
+    assert result.wall_s < 2
+
+
+def test_one_that_never_stops_computing_a_little_is_ended_too() -> None:
+    little = "import time\nwhile True:\n    for _ in range(10**5): pass\n    time.sleep(0.01)"
+    result = run_program(little, Limits(cpu_s=60, wall_s=0.5))
+    assert (result.verdict, 0.5 < result.wall_s < 4) == ("timeout", True)

@@ -19,7 +19,8 @@ class Limits:
     cpu_s: CPU time, seconds, about a millisecond of its own start included; the clock of the `timeout` verdict. Of
         processes that it starts, all count where there is a cgroup; else those that have ended before it, or that it
         leaves behind at an honest end, and the others only have their own limit, about twice this one, and end with it.
-    wall_s: wall time, seconds; a backstop for programs that wait. By default `max(3 * cpu_s, 5)`.
+    wall_s: wall time, seconds; a backstop for programs that wait. By default `max(3 * cpu_s, 5)`. One that computes
+        when it is over, on a busy machine, may go on while it does, up to four times as long (not in a batch).
     memory_mb: address space on top of the bare interpreter's, MiB (Linux).
     output_bytes: bytes on stdout, and as many on stderr; the record of printed values is bounded to match.
 

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from .confine import remove_tree
 from .limits import Isolation, Limits, SandboxError
 from .packages import importable, package_paths
-from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
+from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT, PATIENCE
 
 TASKS = 64  # processes and threads of one program
 FILE_BYTES = 64 << 20  # one file that a program writes
@@ -278,7 +278,7 @@ class Worker:
     def _expect(self) -> None:
         """Note when the task that runs now should have ended: the zygote ends it in time, unless it hangs itself."""
         task = self.sent[0].task
-        self.deadline = time.monotonic() + task.limits.wall_clock_s * task.programs + _START_S
+        self.deadline = time.monotonic() + PATIENCE * task.limits.wall_clock_s * task.programs + _START_S
 
     def close(self) -> None:
         """End the worker and all it runs, and wait for that; in a fork of its owner, only let go of it."""

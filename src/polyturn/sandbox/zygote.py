@@ -40,6 +40,9 @@ LENGTH = struct.Struct("<I")  # of the text that follows: why a child could not 
 OVERSPENT, OVERDUE, FLOODED, ENDED = 1, 2, 4, 8  # why the zygote killed a child; ENDED: its job was over
 EXHAUSTED = 16  # the kernel killed processes of the job because its cgroup had no memory left
 
+PATIENCE = 4  # times its wall limit that a job may take while it computes
+
+_LOOK_S, _COMPUTES = 1.0, 0.02  # for how long it is looked at, and the share of a CPU's time that says so
 _LOW = 10  # descriptors below are for the child
 _MOST_FDS = 1024
 _TICK_S = 0.05
@@ -254,7 +257,7 @@ def _watch(
     for one in children:
         if one.pidfd is not None:
             poll.register(one.pidfd, select.POLLIN)
-    deadline = began + job.wall_s
+    wall_clock = _WallClock(began, job.wall_s)
     first = children[0]
     wait = min(_TICK_S, job.cpu_s / _CPUS)
     while True:
@@ -268,14 +271,42 @@ def _watch(
                     poll.unregister(fd)
         if first.ended or (first.pidfd is None and first.reap(began, os.WNOHANG)):
             return
-        overdue = time.monotonic() > deadline
-        for one, cpu_s in zip(children, clocks(), strict=True):
+        used = clocks()
+        overdue = wall_clock.ran_out(sum(used))
+        for one, cpu_s in zip(children, used, strict=True):
             if not one.ended and (cause := OVERDUE if overdue else one.overstep(job, cpu_s)):
                 one.stop(cause)
                 if one is not first:
                     first.stop(ENDED)
                 first.reap(began)
                 return
+
+
+class _WallClock:
+    """The wall limit of a job: for programs that wait, not for those that wait their turn on a busy machine.
+
+    So it does not run out while the job's CPU clock advances, up to PATIENCE times the limit.
+    """
+
+    def __init__(self, began: float, wall_s: float) -> None:
+        self._look = min(_LOOK_S, wall_s / 4)
+        self._deadline, self._latest = began + wall_s, began + PATIENCE * wall_s
+        self._seen: tuple[float, float] | None = None  # when it was looked at, and what it had used
+
+    def ran_out(self, used: float) -> bool:
+        """Whether it is to be stopped now. used: seconds of CPU time."""
+        now = time.monotonic()
+        if now < self._deadline - self._look:
+            return False
+        if self._seen is None:
+            self._seen = now, used
+        since, before = self._seen
+        if now < max(self._deadline, min(since + self._look, self._latest)):
+            return False
+        if now >= self._latest or used - before < _COMPUTES * (now - since):
+            return True
+        self._deadline, self._seen = now + self._look, (now, used)
+        return False
 
 
 def _become_child(job: Job, fds: list[int], plan: Plan, setup: int) -> None:
