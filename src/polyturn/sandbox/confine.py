@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         level: `full` or `light`. packages: name -> path of what programs may import besides the standard library.
         preload: modules imported beforehand. scratch: an empty folder of the worker's own. user: the host's number
         for programs' user, None where the caller is not root. memory_mb, tasks: bounds of the cgroup. groups: the
-        folders of the cgroups it is in, from the keeper.
+        folders of the cgroups it is in, from the keeper. bounded: whether those hold it to the bounds.
         """
 
         level: str
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         memory_mb: int
         tasks: int
         groups: list[str]
+        bounded: bool
 
 
 _SIGKILL = 9
@@ -85,7 +86,7 @@ class Plan:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["groups"] else [])]
+        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["bounded"] else [])]
         self.missing: dict[str, str] = {}
         self.settings = settings
         self.full = settings["level"] == "full"

@@ -35,14 +35,14 @@ def main() -> None:
     guard.reset_signals()
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # the zygote's first parent ends at once
-    leaf = cgroup.make_leaf(settings["memory_mb"], settings["tasks"])
+    leaf, bounded = cgroup.make_leaf(settings["memory_mb"], settings["tasks"])
     ask_read, ask_write = os.pipe()
     answer_read, answer_write = os.pipe()
     starter = os.fork()
     if starter == 0:
         os.close(ask_read)
         os.close(answer_write)
-        _in_zygote(control, settings, leaf, ask_write, answer_read)
+        _in_zygote(control, settings, leaf, bounded, ask_write, answer_read)
     os.close(control)
     os.close(ask_write)
     os.close(answer_read)
@@ -63,11 +63,13 @@ def main() -> None:
     remove_tree(settings["scratch"])
 
 
-def _in_zygote(control: int, settings: Settings, leaf: list[str], ask: int, answer: int) -> None:
+def _in_zygote(
+    control: int, settings: Settings, leaf: list[str], bounded: bool, ask: int, answer: int
+) -> None:
     status = 1
     try:
-        cgroup.join(leaf)
-        settings["groups"] = leaf
+        joined = cgroup.join(leaf)
+        settings["groups"], settings["bounded"] = (leaf, bounded) if joined else ([], False)
         zygote.start(control, settings, ask, answer)
         status = 0
     finally:

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from .confine import remove_tree
 from .limits import Isolation, Limits, SandboxError
 from .packages import importable, package_paths
-from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT, PATIENCE
+from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT, PATIENCE, STARVED
 
 TASKS = 64  # processes and threads of one program
 FILE_BYTES = 64 << 20  # one file that a program writes
@@ -76,7 +76,7 @@ class Ending:
     status: exit code, or minus the signal.
     overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
     dismissed: it was ended because its job was over, and had not ended by itself. exhausted: the kernel killed processes of its job for want of
-        memory for all of them together.
+        memory for all of them together. starved: it did so for want of memory on the host, or in a group around ours.
     stdout, stderr: at most the limit each. results: the frames it wrote, at most a byte more than `most_results`, which
         is what an honest child writes at most.
     """
@@ -88,6 +88,7 @@ class Ending:
     flooded: bool = False
     dismissed: bool = False
     exhausted: bool = False
+    starved: bool = False
     stdout: bytes = b""
     stderr: bytes = b""
     results: bytes = b""
@@ -265,6 +266,7 @@ class Worker:
             flooded=bool(causes & FLOODED) or max(len(stdout), len(stderr)) > most,
             dismissed=bool(causes & ENDED) and code == -signal.SIGKILL,
             exhausted=bool(causes & EXHAUSTED),
+            starved=bool(causes & STARVED),
             stdout=stdout[:most],
             stderr=stderr[:most],
             results=_read(results, sent.task.most_results + 1),

@@ -38,7 +38,7 @@ FDS = 6  # of each child: stdin, stdout, stderr, request, results, channel
 ANSWER = struct.Struct("<iIddQ")  # for each child: wait status, causes, cpu_s, wall_s, peak KiB
 LENGTH = struct.Struct("<I")  # of the text that follows: why a child could not be confined; after start, JSON
 OVERSPENT, OVERDUE, FLOODED, ENDED = 1, 2, 4, 8  # why the zygote killed a child; ENDED: its job was over
-EXHAUSTED = 16  # the kernel killed processes of the job because its cgroup had no memory left
+EXHAUSTED, STARVED = 16, 32  # the kernel killed processes of the job: its cgroup had no memory left, or the host
 
 PATIENCE = 4  # times its wall limit that a job may take while it computes
 
@@ -229,7 +229,9 @@ def _run(job: Job, descriptors: list[list[int]], plan: Plan, connection: socket.
         if not one.ended:
             one.stop(ENDED)
             one.reap(began)
-    cause = EXHAUSTED if plan.account.memory_kills() > kills else 0
+    cause, (killed, hit) = 0, plan.account.memory_kills()
+    if killed > kills[0]:
+        cause = EXHAUSTED if hit > kills[1] else STARVED
     answers = [
         ANSWER.pack(one.status, one.causes | cause, cpu_s, one.wall, one.peak)
         for one, cpu_s in zip(children, clocks(), strict=True)
