@@ -103,7 +103,7 @@ def answer(self, number, method, arguments, keywords):
     if number != 0:
         return honest(self, number, method, arguments, keywords)
     more = {"double": double, "abs": lambda *a: 0, "oracle": lambda *a: 5.0, "range": lambda *a: []}
-    self._send(["return", more, {}])
+    self._send(lambda fit: ["return", more, {}])
 Peer._answer = answer
 """
 
@@ -344,3 +344,49 @@ def test_a_light_program_that_kills_itself_does_not_pass() -> None:
     light = Isolation("light", allow_weaker=True)
     results = list(grade_functions([FunctionJob(program, CATCH_ALL, "f")] * 9, LIMITS, isolation=light))
     assert {result.verdict for result in results} == {"error"}
+
+
+NESTED = "def nested(n):\n    value = 1\n    for _ in range(n): value = [value]\n    return value\n"
+
+
+@pytest.mark.parametrize("depth", [90, 97])
+def test_values_nested_deep_travel(depth: int) -> None:
+    program = NESTED + "def f(x): return x"
+    tests = NESTED + f"def check(c):\n    assert c(nested({depth})) == nested({depth})\n"
+    assert grade_function(program, tests, "f").verdict == "passed"
+
+
+TOO_MUCH = ["nested(100)", "nested(150)", "'\\u00fc' * 20_000_000"]
+
+
+@pytest.mark.parametrize("value", TOO_MUCH)
+@pytest.mark.parametrize("call", ["assert c(value)", "try: c(value)\n    except BaseException: pass"])
+def test_tests_that_ask_too_much_of_the_channel_are_no_fault_of_the_program(value: str, call: str) -> None:
+    tests = NESTED + f"def check(c):\n    value = {value}\n    {call}\n"
+    result = grade_function("def f(x): return True", tests, "f", Limits(cpu_s=30))
+    assert result.error is not None
+    assert (result.verdict, result.error.type) == ("internal-error", "SandboxError")
+    assert result.error.message.endswith("or larger than 64 MiB: give a smaller one")
+
+
+@pytest.mark.parametrize("value", TOO_MUCH)
+def test_a_value_that_the_channel_does_not_take_spoils_no_other(value: str) -> None:
+    """It arrives as text about it, and neither as an exception that the tests may expect nor as an end."""
+    program = NESTED + (
+        f"kept = {value}\n"
+        "def f(x):\n    if x == 1: return kept\n"
+        "    if x == 2: raise ValueError(3, kept)\n    return x(kept)\n"
+    )
+    tests = (
+        "def check(c):\n    assert type(c(1)).__name__ == 'Opaque' and 'too large or too deep' in repr(c(1))\n"
+        "    try:\n        c(2)\n    except ValueError as error:\n        assert error.args[0] == 3, error.args\n"
+        "    else:\n        assert False\n"
+        "    assert c(lambda value: type(value).__name__) == 'Opaque'\n    assert c(lambda value: 5) == 5\n"
+    )
+    result = grade_function(program, tests, "f", Limits(cpu_s=60))
+    assert result.verdict == "passed", result.error
+
+
+def test_a_program_cannot_call_its_own_answers_a_fault_of_the_tests() -> None:
+    program = "class CannotSend(Exception): pass\ndef f(x): raise CannotSend('x')"
+    assert grade_function(program, "def check(c): assert c(1)", "f").verdict == "error"

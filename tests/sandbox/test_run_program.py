@@ -588,3 +588,10 @@ def test_chance_is_the_same_in_every_run() -> None:
     assert len({run_program("import random\nprint(random.random(), random.random())").stdout for _ in "ab"}) == 1
     (pair,) = run_program("import random\nprint(random.random(), random.random())").printed
     assert pair[0] != pair[1]
+
+
+def test_a_value_nested_as_deep_as_is_kept_is_no_forgery() -> None:
+    for depth in (98, 99, 100, 101):
+        result = run_program(f"value = 1\nfor _ in range({depth}): value = [value]\nprint(value)")
+        assert result.verdict == "passed", (depth, result.error)
+        assert isinstance(result.last_value, list) == (depth <= 100)

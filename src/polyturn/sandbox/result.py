@@ -128,7 +128,7 @@ def read_outcome(text: str, limits: Limits) -> Result:
     calls = frame.get("printed")
     if not isinstance(calls, list) or not all(isinstance(call, list) for call in calls):
         raise ValueError("printed is not a list of lists")
-    check(calls)
+    check(calls, around=2)
     error = None if frame.get("error") is None else _read_error(frame["error"])
     if verdict == "output-limit":
         error = ProgramError("OutputLimit", "it wrote or printed more than the output limit")
