@@ -234,7 +234,7 @@ def _run(
     pid = _getpid()
     main_module = _Module("__main__")
     own_builtins = _Module("builtins")
-    builtins.print = recorder.print
+    builtins.print = recorder.printer()
     own_builtins.__dict__.update(builtins.__dict__)
     namespace = main_module.__dict__
     namespace["__builtins__"] = own_builtins

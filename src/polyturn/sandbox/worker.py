@@ -34,8 +34,8 @@ from .packages import importable, package_paths
 from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT, PATIENCE, STARVED
 
 TASKS = 64  # processes and threads of one program
-FILE_BYTES = 64 << 20  # one file that a program writes
-_BATCH_FILE_BYTES = 1 << 30  # the results of hundreds of programs
+FILE_BYTES = 64 << 20  # one file that a program writes,
+_BATCH_FILE_BYTES = 1 << 30  # or with the results of hundreds of programs, if the output limit asks for no more
 _FOLDER, _PACKAGE = os.path.split(os.path.dirname(os.path.abspath(__file__)))
 _BOOT = f"import sys; sys.path.append(sys.argv[1]); from {_PACKAGE}.keeper import main; main()"
 _FLAGS = ("-s", "-P", "-S", "-X", "utf8")
@@ -66,6 +66,12 @@ class Task(NamedTuple):
         # The record of a program (2), its last text (2), in a batch its stdout and stderr (6 each); and its error.
         each = (16 if self.requests[0]["mode"] == "batch" else 4) * self.limits.output_bytes + (1 << 19)
         return each * self.programs
+
+    @property
+    def most_file(self) -> int:
+        """Bytes of one file: a byte more than the limits of its output must fit, which tells that they were reached."""
+        least = _BATCH_FILE_BYTES if self.requests[0]["mode"] == "batch" else FILE_BYTES
+        return max(least, self.most_results // self.programs + 1)  # of which output is a part
 
 
 @dataclass
@@ -199,7 +205,7 @@ class Worker:
             limits.memory_mb << 20,
             limits.output_bytes,
             task.most_results,
-            FILE_BYTES if requests[0]["mode"] != "batch" else _BATCH_FILE_BYTES,
+            task.most_file,
             len(requests),
         )
         sent = _Sent(task)
@@ -256,7 +262,7 @@ class Worker:
         status, causes, cpu_s, wall_s, peak = fields
         most = sent.task.limits.output_bytes
         out, err, results = sent.files[3 * at : 3 * at + 3]
-        stdout, stderr = os.pread(out, most + 1, 0), os.pread(err, most + 1, 0)
+        stdout, stderr = _read(out, most + 1), _read(err, most + 1)
         code = os.waitstatus_to_exitcode(status)
         return Ending(
             trouble=trouble,
@@ -339,6 +345,8 @@ def memory_file(name: str, data: bytes = b"", sealed: bool = False) -> int:
 
 
 def _read(fd: int, most: int) -> bytes:
+    """What the file holds, at most so much."""
+    most = min(most, os.fstat(fd).st_size)
     data = os.pread(fd, most, 0)
     while len(data) < most and (more := os.pread(fd, most - len(data), len(data))):
         data += more
