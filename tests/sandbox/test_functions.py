@@ -1,8 +1,20 @@
 """Grading by tests that call the program's functions from another process."""
 
+import subprocess
+import sys
+
 import pytest
 
-from polyturn.sandbox import FunctionJob, Isolation, Limits, SandboxError, grade_function, grade_functions, run_program
+from polyturn.sandbox import (
+    FunctionJob,
+    Isolation,
+    Limits,
+    SandboxError,
+    grade_function,
+    grade_functions,
+    run_batch,
+    run_program,
+)
 from polyturn.sandbox.limits import Level
 
 LIMITS = Limits(cpu_s=1.0, memory_mb=256)
@@ -390,3 +402,55 @@ def test_a_value_that_the_channel_does_not_take_spoils_no_other(value: str) -> N
 def test_a_program_cannot_call_its_own_answers_a_fault_of_the_tests() -> None:
     program = "class CannotSend(Exception): pass\ndef f(x): raise CannotSend('x')"
     assert grade_function(program, "def check(c): assert c(1)", "f").verdict == "error"
+
+
+PEER = (
+    "import os, socket\nend = socket.socket(fileno=os.dup(5))\n"
+    "try:\n    fd = end.getsockopt(socket.SOL_SOCKET, 77, 4)\nexcept PermissionError:\n    fd = None\n"
+)
+
+
+def test_the_channel_leads_to_no_handle_of_the_supervisor() -> None:
+    for level in ("full", "light"):
+        isolation = Isolation(level, allow_weaker=True)
+        result = grade_function(PEER + "def f(x): return fd", "def check(c): assert c(1) is None", "f", LIMITS, "", isolation)
+        assert result.verdict == "passed", result.error
+
+
+@pytest.mark.parametrize(
+    ("program", "stdout"),
+    [
+        ("import os\nprint('both')\nif os.fork() == 0:\n    x = 1\nelse:\n    os.wait()\ndef f(x): return x", "both\n"),
+        ("import os\ndef f(x):\n    if os.fork() == 0:\n        print('copy', end='')\n        return 7\n"
+         "    os.wait()\n    return x", "copycopy"),
+        ("import os\ndef f(x):\n    if os.fork() == 0: raise ValueError('of the copy')\n    os.wait()\n    return x", ""),
+    ],
+    ids=["before", "in a call", "raises"],
+)  # fmt: skip
+def test_a_copy_that_a_program_makes_of_itself_answers_nobody(program: str, stdout: str) -> None:
+    tests = "def check(c):\n    assert c(1) == 1\n    assert c(2) == 2\n"
+    result = grade_function(program, tests, "f", LIMITS)
+    assert (result.verdict, result.stdout) == ("passed", stdout), result.error
+
+
+DEPTH = (
+    "def deepest(f):\n    best = 0\n    for n in range(900, 1100):\n        try:\n            f(n)\n"
+    "        except RecursionError:\n            return best\n        best = n\n"
+)
+RECURSIVE = "def f(n): return 0 if n == 0 else 1 + f(n - 1)\n"
+
+
+def test_a_program_may_recurse_as_deep_as_in_plain_python() -> None:
+    tests = DEPTH + "def check(c):\n    best = deepest(c)\n    print(best)\n"
+    plain = subprocess.run(
+        [sys.executable, "-c", f"{RECURSIVE}{tests}check(f)"], capture_output=True, text=True, check=True
+    )
+    expected = int(plain.stdout)
+    for level in ("full", "light"):
+        isolation = Isolation(level, allow_weaker=True)
+        assert run_program(f"{RECURSIVE}{tests}check(f)", expected=expected, isolation=isolation).verdict == "passed"
+        found = tests + f"    assert {expected} <= best <= {expected + 1}, best\n"  # the tests' frames are elsewhere
+        result = grade_function(RECURSIVE, found, "f", LIMITS, isolation=isolation)
+        assert result.verdict == "passed", result.error
+    batch = run_batch([f"{RECURSIVE}{tests}check(f)"] * 2)
+    assert [result.printed for result in batch] == [((expected,),)] * 2

@@ -629,3 +629,49 @@ def test_one_that_never_stops_computing_a_little_is_ended_too() -> None:
     little = "import time\nwhile True:\n    for _ in range(10**5): pass\n    time.sleep(0.01)"
     result = run_program(little, Limits(cpu_s=60, wall_s=0.5))
     assert (result.verdict, 0.5 < result.wall_s < 4) == ("timeout", True)
+
+
+# ---- what a caller hands on without meaning to
+
+SIGNALS_AND_STACK = """
+import resource, signal, sys, threading
+ours = [(int(n), str(signal.getsignal(n))) for n in sorted(signal.valid_signals())]
+blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+threading.Thread(target=lambda: None).start()
+print(ours, blocked, resource.getrlimit(resource.RLIMIT_STACK)[0])
+"""
+
+
+@pytest.mark.parametrize("stack", [1 << 20, 1 << 30, resource.RLIM_INFINITY])
+def test_the_callers_signals_and_stack_are_not_the_programs(stack: int, tmp_path: Path) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    if hard != resource.RLIM_INFINITY:
+        pytest.skip("this user may not have any stack")
+    spoil = (
+        "import resource, signal\n"
+        "for n in signal.valid_signals() - {9, 17, 19}: signal.signal(n, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        f"resource.setrlimit(resource.RLIMIT_STACK, ({stack}, {hard}))\n"
+    )
+    code = f"from polyturn.sandbox import Limits, run_program\nprint(run_program({SIGNALS_AND_STACK!r}).stdout)"
+    told: list[bytes] = []
+    for head in ("", spoil):
+        with start_caller(head + code, tmp_path) as caller:
+            told.append(caller.communicate(timeout=60)[0])
+    assert told[0].split() != []
+    assert told[0].split()[-1] == b"8388608"
+    assert told[1] == told[0]
+
+
+def test_stacks_of_threads_are_the_usual_ones(tmp_path: Path) -> None:
+    """The C library takes their size from the limit that it finds at its start."""
+    threads = (
+        "import threading, time\nthreads = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(40)]\n"
+        "for thread in threads: thread.start()\nprint(len(threads))"
+    )
+    code = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_STACK, (1 << 29, resource.getrlimit(resource.RLIMIT_STACK)[1]))\n"
+        f"from polyturn.sandbox import run_program\nprint(run_program({threads!r}).stdout)"
+    )
+    with start_caller(code, tmp_path) as caller:
+        assert caller.communicate(timeout=60)[0].split() == [b"40"]

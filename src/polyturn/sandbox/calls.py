@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_getpid = os.getpid  # a program may replace the one in the module
 _MOST_BYTES = 64 << 20
 _LIMIT = 64 << 20  # characters of one message, items counted as several (`values.ITEM`)
 _WORDS = 200  # characters of a name
@@ -88,6 +89,7 @@ class Peer:
         """namespace: the globals that the other side may call by name; None for the side of the tests."""
         self._fd = fd
         self._strict = namespace is None
+        self._pid = _getpid()
         self._namespace = namespace or {}
         self._objects: dict[int, Any] = {}
         self._exceptions: dict[str, type[BaseException]] = {}
@@ -147,7 +149,11 @@ class Peer:
             else:
                 value = self._objects[number](*arguments, **keywords)
             after = [self._text(value) for value in arguments]
+            if _getpid() != self._pid:
+                raise SystemExit  # a copy made with os.fork in the call: the answer is the other's to give
         except BaseException as error:
+            if _getpid() != self._pid:
+                raise
             names = [kind.__name__[:_WORDS] for kind in type(error).__mro__]
             self._send(lambda fit: ["raise", names, [*map(fit, error.args)], _words(error)])
         else:

@@ -112,6 +112,8 @@ def _be_called(outcome: Outcome, namespace: dict[str, Any], recorder: Recorder) 
     """
     _send(_frame(outcome, recorder, stdout=b"", stderr=b""))
     outcome.told = True
+    if sys.getrecursionlimit() == outcome.recursion:
+        sys.setrecursionlimit(outcome.recursion + 2)  # in one process, two of the tests' frames: here, four of our own
     Peer(CHANNEL, namespace).serve()
     while True:
         _sleep(3600)
@@ -218,6 +220,11 @@ class Outcome:
         self.ended = False  # whether its last statement was reached
         self.told = False  # whether its frame was sent
         self.shown = False  # whether its error was shown by a hook of its own
+        self.recursion = 1000  # the limit it was given: what Python has, and as many frames as there are of our own
+        frame = sys._getframe(1)
+        while frame is not None:
+            self.recursion += 1
+            frame = frame.f_back
 
 
 def _run(
@@ -245,9 +252,11 @@ def _run(
     try:
         if before is not None:
             before(namespace)
-        exec(compile(source, PROGRAM, "exec", dont_inherit=True), namespace)
+        code = compile(source, PROGRAM, "exec", dont_inherit=True)
+        sys.setrecursionlimit(outcome.recursion)
+        exec(code, namespace)
         outcome.ended = True
-        if after is not None:
+        if after is not None and _getpid() == pid:
             after(outcome, namespace)
     except SystemExit as stop:
         if isinstance(stop, RemoteError):  # of the program that these tests called

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """Keep one worker, and exit when it has ended."""
     os.umask(0o022)  # the caller's may close to a program's user what is made for it; and a program's is always this
+    if sys.platform == "linux" and not guard.has_usual_stack():
+        os.execv(sys.executable, sys.orig_argv)
     folder, control, settings_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with open(settings_fd, "rb") as file:
         settings: Settings = marshal.load(file)
