@@ -562,7 +562,7 @@ def test_a_host_without_room_for_a_worker_is_told_and_nothing_left(
 def test_a_host_without_room_for_a_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     fds = os.listdir("/proc/self/fd")
-    with pytest.raises(SandboxError, match=r"No such file or directory: '.*nowhere/sandbox-.*make room"):
+    with pytest.raises(SandboxError, match=r"No such file or directory: '.*nowhere/polyturn-sandbox-.*make room"):
         run_program("print(1)")
     assert os.listdir("/proc/self/fd") == fds
 

@@ -675,3 +675,55 @@ def test_stacks_of_threads_are_the_usual_ones(tmp_path: Path) -> None:
     )
     with start_caller(code, tmp_path) as caller:
         assert caller.communicate(timeout=60)[0].split() == [b"40"]
+
+
+def test_a_program_has_no_descriptor_but_its_own_however_many_the_caller_has(tmp_path: Path) -> None:
+    look = (
+        "import os\nfound = []\nfor fd in range(4000):\n    try:\n        os.fstat(fd)\n    except OSError:\n"
+        "        continue\n    found.append(fd)\nprint(found)"
+    )
+    code = (
+        "import os, resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (3000, 3000))\n"
+        "for _ in range(1500): os.open('/dev/null', os.O_RDONLY)\n"
+        f"from polyturn.sandbox import Isolation, run_program\nprint(run_program({look!r}).stdout)\n"
+        f"print(run_program({look!r}, isolation=Isolation('light', allow_weaker=True)).stdout)"
+    )
+    with start_caller(code, tmp_path) as caller:
+        assert caller.communicate(timeout=60)[0] == b"[0, 1, 2, 4]\n\n" * 2
+
+
+def test_folders_of_workers_that_were_killed_with_their_caller_are_swept(tmp_path: Path) -> None:
+    code = "import time\nfrom polyturn.sandbox import run_program\nrun_program('print(1)')\nprint(1, flush=True)\ntime.sleep(99)"
+    stay = [tmp_path / "sandbox-of-another", tmp_path / "polyturn-other", tmp_path / "polyturn-sandbox-file"]
+    for path in stay[:2]:
+        path.mkdir()
+    stay[2].touch()
+    with start_caller(code, tmp_path) as living, start_caller(code, tmp_path) as caller:
+        try:
+            for one in (living, caller):
+                assert one.stdout is not None
+                one.stdout.readline()
+            folders = {pid: held_by(pid, tmp_path) for pid in (living.pid, caller.pid)}
+            (keeper,) = keepers(caller.pid)
+            strike(keeper, signal.SIGSTOP)  # so that it cannot tidy up
+            caller.kill()
+            caller.wait()
+            os.kill(keeper, signal.SIGKILL)
+            eventually(lambda: process(keeper) is None)
+            assert folders[caller.pid].exists()
+            for path in [*stay, *folders.values()]:
+                os.utime(path, (1, 1))
+            with start_caller("from polyturn.sandbox import run_program\nrun_program('print(1)')", tmp_path) as next_one:
+                next_one.wait(60)
+            assert sorted(tmp_path.iterdir()) == sorted([*stay, folders[living.pid]])
+        finally:
+            living.kill()
+            caller.kill()
+    eventually(lambda: sorted(tmp_path.iterdir()) == sorted(stay), 20)
+
+
+def held_by(pid: int, place: Path) -> Path:
+    """The folder in that place which a process has open."""
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    (found,) = {link for link in links if link.startswith(f"{place}/")}
+    return Path(found)

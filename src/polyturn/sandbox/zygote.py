@@ -22,6 +22,7 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 
 from . import child
 from .confine import Plan, enter_namespaces, tie_to_parent
@@ -63,6 +64,9 @@ def start(control: int, settings: Settings, ask: int, answer: int) -> None:
     supervisor as the reason why a layer is missing.
     """
     connection, ask, answer = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOW) for fd in (control, ask, answer))
+    for fd in {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, connection, ask, answer}:
+        with suppress(OSError):  # the one that listed them is closed already
+            os.close(fd)  # the numbers are the supervisor's, and may be larger than what a child closes
     for fd in range(3, _LOW):
         os.dup2(0, fd)  # so that what is opened from now on is out of the way of a child's descriptors
     connection = socket.socket(fileno=connection)
