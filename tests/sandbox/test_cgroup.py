@@ -74,8 +74,9 @@ def test_version_two_has_bounds_only_beside_our_group(
     monkeypatch.setattr(cgroup, "_own_groups", lambda: {"": str(kernel.own)})
     monkeypatch.setattr(os, "mkdir", kernel.mkdir)
     monkeypatch.setattr(os, "rmdir", lambda path: subprocess.run(["rm", "-r", "--", path], check=True))
-    os.chown(tmp_path / "delegated", *(2 * [os.geteuid() or 1000]))
-    monkeypatch.setattr(os, "geteuid", lambda owner=os.stat(tmp_path / "delegated").st_uid: owner)
+    owner = os.geteuid() or 1000
+    os.chown(tmp_path / "delegated", owner, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: owner)
     leaves, bounded = cgroup.make_leaf(64, 10)
     (leaf,) = map(Path, leaves)
     assert (leaf.parent.name, bounded) == (place, place == "delegated")

@@ -323,7 +323,7 @@ def test_without_namespaces() -> None:
     assert grade_function(ENDS["wrong"][0], CHECK, "double", LIMITS, isolation=isolation).verdict == "wrong"
 
 
-# What it leaves takes the kernel long to clear away: so the tests, which see the channel closed, end before it has ended.
+# What it leaves takes the kernel long to clear away: so the tests, which see the channel closed, end before it has.
 SLOW_END = (
     "import os, time\nbig = bytearray(120 << 20)\nfor i in range(0, len(big), 4096): big[i] = 1\n"
     "reader, writer = os.pipe()\nif os.fork() == 0:\n    for i in range(0, len(big), 4096): big[i] = 2\n"
@@ -413,7 +413,8 @@ PEER = (
 def test_the_channel_leads_to_no_handle_of_the_supervisor() -> None:
     for level in ("full", "light"):
         isolation = Isolation(level, allow_weaker=True)
-        result = grade_function(PEER + "def f(x): return fd", "def check(c): assert c(1) is None", "f", LIMITS, "", isolation)
+        program, tests = PEER + "def f(x): return fd", "def check(c): assert c(1) is None"
+        result = grade_function(program, tests, "f", LIMITS, isolation=isolation)
         assert result.verdict == "passed", result.error
 
 
@@ -423,7 +424,7 @@ def test_the_channel_leads_to_no_handle_of_the_supervisor() -> None:
         ("import os\nprint('both')\nif os.fork() == 0:\n    x = 1\nelse:\n    os.wait()\ndef f(x): return x", "both\n"),
         ("import os\ndef f(x):\n    if os.fork() == 0:\n        print('copy', end='')\n        return 7\n"
          "    os.wait()\n    return x", "copycopy"),
-        ("import os\ndef f(x):\n    if os.fork() == 0: raise ValueError('of the copy')\n    os.wait()\n    return x", ""),
+        ("import os\ndef f(x):\n    if os.fork() == 0: raise ValueError\n    os.wait()\n    return x", ""),
     ],
     ids=["before", "in a call", "raises"],
 )  # fmt: skip

@@ -12,8 +12,8 @@ A message is a 4-byte length and tagged JSON (`values.py`):
     ["return", value, {position: changed argument}]
     ["raise", names of the exception's classes, arguments, text]
 
-A message takes 64 MiB of text, an item counted as 8 bytes, and values nested 97 deep. A value beyond that is opaque, which
-equals nothing; and tests that call with one have asked too much of the channel, which is not the program's fault.
+A message takes 64 MiB of text, an item counted as 8 bytes, and values nested 97 deep. A value beyond that is opaque,
+which equals nothing; and tests that call with one have asked too much of the channel: not the program's fault.
 """
 
 from __future__ import annotations
@@ -102,10 +102,11 @@ class Peer:
 
         ProgramEnded if the other side is gone, CannotSend if these are tests, and the arguments too large or too deep.
         """
-        self._send(
-            lambda fit: ["call", number, method, [*map(fit, arguments)], {name: fit(keywords[name]) for name in keywords}],
-            self._strict,
-        )
+
+        def question(fit: Callable[[Any], object]) -> list[object]:
+            return ["call", number, method, [*map(fit, arguments)], {name: fit(keywords[name]) for name in keywords}]
+
+        self._send(question, self._strict)
         while True:
             message = self._receive()
             if message is None:
@@ -154,8 +155,8 @@ class Peer:
         except BaseException as error:
             if _getpid() != self._pid:
                 raise
-            names = [kind.__name__[:_WORDS] for kind in type(error).__mro__]
-            self._send(lambda fit: ["raise", names, [*map(fit, error.args)], _words(error)])
+            names, given, words = [kind.__name__[:_WORDS] for kind in type(error).__mro__], error.args, _words(error)
+            self._send(lambda fit: ["raise", names, [*map(fit, given)], words])
         else:
             changed = [i for i, text in enumerate(after) if text != before[i]]
             self._send(lambda fit: ["return", fit(value), {i: fit(arguments[i]) for i in changed}])

@@ -129,7 +129,7 @@ def _own_groups() -> dict[str, str]:
 
 
 def _delegated_above(own: str) -> str:
-    """The group around our own in version 2, if it was delegated to this user, and hands on what bounds need; else ""."""
+    """The group around our own in version 2, if it is this user's and hands on what bounds need; else ""."""
     above = os.path.dirname(own)
     try:
         with open(f"{above}/cgroup.subtree_control") as file:

@@ -65,9 +65,7 @@ def main() -> None:
     remove_tree(settings["scratch"])
 
 
-def _in_zygote(
-    control: int, settings: Settings, leaf: list[str], bounded: bool, ask: int, answer: int
-) -> None:
+def _in_zygote(control: int, settings: Settings, leaf: list[str], bounded: bool, ask: int, answer: int) -> None:
     status = 1
     try:
         joined = cgroup.join(leaf)

@@ -82,8 +82,9 @@ class Ending:
     trouble: why the sandbox failed; the rest is then meaningless.
     status: exit code, or minus the signal.
     overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
-    dismissed: it was ended because its job was over, and had not ended by itself. exhausted: the kernel killed processes of its job for want of
-        memory for all of them together. starved: it did so for want of memory on the host, or in a group around ours.
+    dismissed: it was ended because its job was over, and had not ended by itself. exhausted: the kernel killed
+        processes of its job for want of memory for all of them together. starved: it did so for want of memory on the
+        host, or in a cgroup around ours.
     stdout, stderr: at most the limit each. results: the frames it wrote, at most a byte more than `most_results`, which
         is what an honest child writes at most.
     """

@@ -43,7 +43,7 @@ EXHAUSTED, STARVED = 16, 32  # the kernel killed processes of the job: its cgrou
 
 PATIENCE = 4  # times its wall limit that a job may take while it computes
 
-_LOOK_S, _COMPUTES = 1.0, 0.02  # for how long it is looked at, and the share of a CPU's time that says so
+_LOOK_S, _COMPUTES = 1.0, 0.1  # for how long it is looked at, and the share of a CPU's time that says so
 _LOW = 10  # descriptors below are for the child
 _MOST_FDS = 1024
 _TICK_S = 0.05
