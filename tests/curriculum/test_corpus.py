@@ -156,7 +156,7 @@ def test_ctrl_c_ends_the_workers_without_a_word(tmp_path, moment):
         assert [process.stdout.readline(), process.stdout.readline()] == [b"started\n"] * 2
         wanted = 0 if moment == "as workers start" else 2  # folders of sandboxed children
         end = time.monotonic() + 60
-        while len(list(temporary.glob("sandbox-*"))) < wanted and time.monotonic() < end:
+        while len(list(temporary.glob("polyturn-sandbox-*"))) < wanted and time.monotonic() < end:
             time.sleep(0.01)
         time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)

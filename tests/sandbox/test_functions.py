@@ -1,8 +1,20 @@
 """Grading by tests that call the program's functions from another process."""
 
+import subprocess
+import sys
+
 import pytest
 
-from polyturn.sandbox import FunctionJob, Isolation, Limits, SandboxError, grade_function, grade_functions, run_program
+from polyturn.sandbox import (
+    FunctionJob,
+    Isolation,
+    Limits,
+    SandboxError,
+    grade_function,
+    grade_functions,
+    run_batch,
+    run_program,
+)
 from polyturn.sandbox.limits import Level
 
 LIMITS = Limits(cpu_s=1.0, memory_mb=256)
@@ -103,7 +115,7 @@ def answer(self, number, method, arguments, keywords):
     if number != 0:
         return honest(self, number, method, arguments, keywords)
     more = {"double": double, "abs": lambda *a: 0, "oracle": lambda *a: 5.0, "range": lambda *a: []}
-    self._send(["return", more, {}])
+    self._send(lambda fit: ["return", more, {}])
 Peer._answer = answer
 """
 
@@ -309,3 +321,137 @@ def test_without_namespaces() -> None:
     isolation = Isolation("light", allow_weaker=True)
     assert grade_function(RIGHT, CHECK, "double", LIMITS, isolation=isolation).verdict == "passed"
     assert grade_function(ENDS["wrong"][0], CHECK, "double", LIMITS, isolation=isolation).verdict == "wrong"
+
+
+# What it leaves takes the kernel long to clear away: so the tests, which see the channel closed, end before it has.
+SLOW_END = (
+    "import os, time\nbig = bytearray(120 << 20)\nfor i in range(0, len(big), 4096): big[i] = 1\n"
+    "reader, writer = os.pipe()\nif os.fork() == 0:\n    for i in range(0, len(big), 4096): big[i] = 2\n"
+    "    os.write(writer, b'.')\n    time.sleep(100)\nos.read(reader, 1)\n"
+)
+CATCH_ALL = (
+    "def check(candidate):\n    assert candidate(1) == 1\n"
+    "    try:\n        candidate(2)\n    except BaseException:\n        return\n    assert False\n"
+)
+
+
+@pytest.mark.parametrize("head", ["", SLOW_END], ids=["quick", "slow"])
+@pytest.mark.parametrize(
+    ("act", "verdict"),
+    [
+        ("ctypes.CDLL(None).mount(0, 0, 0, 0, 0)", "forbidden"),
+        ("os._exit(0)", "error"),
+        ("os._exit(3)", "error"),
+        ("os.close(5)", "error"),
+    ],
+)
+def test_tests_that_catch_all_and_end_first_hide_no_end(head: str, act: str, verdict: str) -> None:
+    program = f"{head}import ctypes, os\ndef f(x):\n    if x == 1: return 1\n    {act}\n"
+    results = list(grade_functions([FunctionJob(program, CATCH_ALL, "f")] * 3, Limits(memory_mb=512)))
+    assert [result.verdict for result in results] == [verdict] * 3
+
+
+def test_a_light_program_that_kills_itself_does_not_pass() -> None:
+    program = "import os\ndef f(x):\n    if x == 1: return 1\n    os.kill(os.getpid(), 9)\n"
+    light = Isolation("light", allow_weaker=True)
+    results = list(grade_functions([FunctionJob(program, CATCH_ALL, "f")] * 9, LIMITS, isolation=light))
+    assert {result.verdict for result in results} == {"error"}
+
+
+NESTED = "def nested(n):\n    value = 1\n    for _ in range(n): value = [value]\n    return value\n"
+
+
+@pytest.mark.parametrize("depth", [90, 97])
+def test_values_nested_deep_travel(depth: int) -> None:
+    program = NESTED + "def f(x): return x"
+    tests = NESTED + f"def check(c):\n    assert c(nested({depth})) == nested({depth})\n"
+    assert grade_function(program, tests, "f").verdict == "passed"
+
+
+TOO_MUCH = ["nested(100)", "nested(150)", "'\\u00fc' * 20_000_000"]
+
+
+@pytest.mark.parametrize("value", TOO_MUCH)
+@pytest.mark.parametrize("call", ["assert c(value)", "try: c(value)\n    except BaseException: pass"])
+def test_tests_that_ask_too_much_of_the_channel_are_no_fault_of_the_program(value: str, call: str) -> None:
+    tests = NESTED + f"def check(c):\n    value = {value}\n    {call}\n"
+    result = grade_function("def f(x): return True", tests, "f", Limits(cpu_s=30))
+    assert result.error is not None
+    assert (result.verdict, result.error.type) == ("internal-error", "SandboxError")
+    assert result.error.message.endswith("or larger than 64 MiB: give a smaller one")
+
+
+@pytest.mark.parametrize("value", TOO_MUCH)
+def test_a_value_that_the_channel_does_not_take_spoils_no_other(value: str) -> None:
+    """It arrives as text about it, and neither as an exception that the tests may expect nor as an end."""
+    program = NESTED + (
+        f"kept = {value}\n"
+        "def f(x):\n    if x == 1: return kept\n"
+        "    if x == 2: raise ValueError(3, kept)\n    return x(kept)\n"
+    )
+    tests = (
+        "def check(c):\n    assert type(c(1)).__name__ == 'Opaque' and 'too large or too deep' in repr(c(1))\n"
+        "    try:\n        c(2)\n    except ValueError as error:\n        assert error.args[0] == 3, error.args\n"
+        "    else:\n        assert False\n"
+        "    assert c(lambda value: type(value).__name__) == 'Opaque'\n    assert c(lambda value: 5) == 5\n"
+    )
+    result = grade_function(program, tests, "f", Limits(cpu_s=60))
+    assert result.verdict == "passed", result.error
+
+
+def test_a_program_cannot_call_its_own_answers_a_fault_of_the_tests() -> None:
+    program = "class CannotSend(Exception): pass\ndef f(x): raise CannotSend('x')"
+    assert grade_function(program, "def check(c): assert c(1)", "f").verdict == "error"
+
+
+PEER = (
+    "import os, socket\nend = socket.socket(fileno=os.dup(5))\n"
+    "try:\n    fd = end.getsockopt(socket.SOL_SOCKET, 77, 4)\nexcept PermissionError:\n    fd = None\n"
+)
+
+
+def test_the_channel_leads_to_no_handle_of_the_supervisor() -> None:
+    for level in ("full", "light"):
+        isolation = Isolation(level, allow_weaker=True)
+        program, tests = PEER + "def f(x): return fd", "def check(c): assert c(1) is None"
+        result = grade_function(program, tests, "f", LIMITS, isolation=isolation)
+        assert result.verdict == "passed", result.error
+
+
+@pytest.mark.parametrize(
+    ("program", "stdout"),
+    [
+        ("import os\nprint('both')\nif os.fork() == 0:\n    x = 1\nelse:\n    os.wait()\ndef f(x): return x", "both\n"),
+        ("import os\ndef f(x):\n    if os.fork() == 0:\n        print('copy', end='')\n        return 7\n"
+         "    os.wait()\n    return x", "copycopy"),
+        ("import os\ndef f(x):\n    if os.fork() == 0: raise ValueError\n    os.wait()\n    return x", ""),
+    ],
+    ids=["before", "in a call", "raises"],
+)  # fmt: skip
+def test_a_copy_that_a_program_makes_of_itself_answers_nobody(program: str, stdout: str) -> None:
+    tests = "def check(c):\n    assert c(1) == 1\n    assert c(2) == 2\n"
+    result = grade_function(program, tests, "f", LIMITS)
+    assert (result.verdict, result.stdout) == ("passed", stdout), result.error
+
+
+DEPTH = (
+    "def deepest(f):\n    best = 0\n    for n in range(900, 1100):\n        try:\n            f(n)\n"
+    "        except RecursionError:\n            return best\n        best = n\n"
+)
+RECURSIVE = "def f(n): return 0 if n == 0 else 1 + f(n - 1)\n"
+
+
+def test_a_program_may_recurse_as_deep_as_in_plain_python() -> None:
+    tests = DEPTH + "def check(c):\n    best = deepest(c)\n    print(best)\n"
+    plain = subprocess.run(
+        [sys.executable, "-c", f"{RECURSIVE}{tests}check(f)"], capture_output=True, text=True, check=True
+    )
+    expected = int(plain.stdout)
+    for level in ("full", "light"):
+        isolation = Isolation(level, allow_weaker=True)
+        assert run_program(f"{RECURSIVE}{tests}check(f)", expected=expected, isolation=isolation).verdict == "passed"
+        found = tests + f"    assert {expected} <= best <= {expected + 1}, best\n"  # the tests' frames are elsewhere
+        result = grade_function(RECURSIVE, found, "f", LIMITS, isolation=isolation)
+        assert result.verdict == "passed", result.error
+    batch = run_batch([f"{RECURSIVE}{tests}check(f)"] * 2)
+    assert [result.printed for result in batch] == [((expected,),)] * 2

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 import polyturn.sandbox
-from polyturn.sandbox import Isolation, ProgramError, Result, SandboxError, run_batch, run_program, run_programs
+from polyturn.sandbox import (
+    Isolation,
+    ProgramError,
+    Result,
+    SandboxError,
+    grade_function,
+    run_batch,
+    run_program,
+    run_programs,
+    worker,
+)
 from polyturn.sandbox.kernel import MACHINE, syscall_numbers
 from polyturn.sandbox.layers import LAYERS, required
 from polyturn.sandbox.pool import close_idle
@@ -89,10 +99,31 @@ def test_a_layer_that_the_host_refuses_is_named_and_nothing_runs_without_it() ->
 
 
 @pytest.mark.usefixtures("host_without_gravity")
-def test_weaker_layers_are_used_only_if_allowed_and_named() -> None:
+def test_without_one_layer_the_others_are_kept_if_that_is_allowed() -> None:
     result = run_program("print(1)", isolation=Isolation(allow_weaker=True))
     assert (result.verdict, result.printed) == ("passed", ((1,),))
-    assert set(result.layers) == set(run_program("print(1)", isolation=LIGHT).layers)
+    assert set(result.layers) - OPTIONAL == set(required("full"))
+
+
+@pytest.mark.parametrize("layer", ["user-ns", "root"])
+def test_without_what_hides_the_host_the_light_level_is_used_if_allowed(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(worker.Worker):
+        def __init__(self, level: str, isolation: Isolation, memory_mb: int) -> None:
+            super().__init__(level, isolation, memory_mb)
+            self.layers = tuple(name for name in self.layers if name != layer)
+
+    close_idle()
+    monkeypatch.setattr("polyturn.sandbox.pool.Worker", Refused)
+    try:
+        with pytest.raises(SandboxError, match=f"refuses the isolation layer {layer}"):
+            run_program("print(1)")
+        result = run_program("print(1)", isolation=Isolation(allow_weaker=True))
+        assert result.verdict == "passed"
+        assert set(result.layers) == set(run_program("print(1)", isolation=LIGHT).layers)
+    finally:
+        close_idle()
 
 
 def test_an_unknown_level_or_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,3 +416,41 @@ def test_an_ordinary_user_gets_full_isolation_too(
     assert {"user-ns", "pid-ns", "mount-ns", "root", "landlock", "seccomp"} <= set(full)
     assert all(set(result["layers"]) - OPTIONAL == set(full) for result in results[:5])
     assert set(results[5]["layers"]) - OPTIONAL == set(light)
+
+
+# ---- a caller who keeps files to itself
+
+CHECK = "def check(candidate):\n    assert candidate(2) == 4\n"
+READS = (
+    "import json, os, sqlite3, tempfile, numpy.fft\nopen('made', 'w')\nos.mkdir('folder')\n"
+    "print(os.umask(0o22), oct(os.stat('made').st_mode & 0o777), oct(os.stat('folder').st_mode & 0o777))\n"
+)
+
+
+@pytest.fixture(params=[0o027, 0o077], ids=["027", "077"])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    close_idle()
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+    close_idle()
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("isolation", [FULL, LIGHT], ids=["full", "light"])
+def test_the_callers_umask_is_not_the_programs(isolation: Isolation) -> None:
+    result = run_program(READS, isolation=isolation)
+    assert (result.verdict, result.stdout) == ("passed", "18 0o644 0o755\n"), result.error
+    program = READS + "def double(x): return 2 * x"
+    assert grade_function(program, CHECK, "double", isolation=isolation).verdict == "passed"
+    assert run_batch([READS], isolation=isolation)[0].stdout == "18 0o644 0o755\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a user's own files are open to the user's programs")
+def test_a_package_that_programs_cannot_read_is_told_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir(0o700)
+    monkeypatch.setattr(worker, "package_paths", lambda names: {"closed": str(tmp_path / "closed")})
+    with pytest.raises(SandboxError, match=r"layer root \(only root can read /packages/closed; use .* every user"):
+        run_program("print(1)", isolation=Isolation(packages=()))

@@ -475,6 +475,7 @@ def test_programs_are_taken_as_they_are_needed_and_closing_stops_them() -> None:
         lambda: Limits(memory_mb=-(10**5000)),
         lambda: Limits(cpu_s=10**5000),
         lambda: Limits(wall_s=1e300),
+        lambda: Limits(output_bytes=(256 << 20) + 1),
         lambda: run_programs([], workers=-(10**5000)),
         lambda: Limits(memory_mb=0.5),  # pyright: ignore[reportArgumentType]
         lambda: Limits(cpu_s=float("nan")),
@@ -561,7 +562,7 @@ def test_a_host_without_room_for_a_worker_is_told_and_nothing_left(
 def test_a_host_without_room_for_a_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     fds = os.listdir("/proc/self/fd")
-    with pytest.raises(SandboxError, match=r"No such file or directory: '.*nowhere/sandbox-.*make room"):
+    with pytest.raises(SandboxError, match=r"No such file or directory: '.*nowhere/polyturn-sandbox-.*make room"):
         run_program("print(1)")
     assert os.listdir("/proc/self/fd") == fds
 
@@ -588,3 +589,43 @@ def test_chance_is_the_same_in_every_run() -> None:
     assert len({run_program("import random\nprint(random.random(), random.random())").stdout for _ in "ab"}) == 1
     (pair,) = run_program("import random\nprint(random.random(), random.random())").printed
     assert pair[0] != pair[1]
+
+
+def test_a_value_nested_as_deep_as_is_kept_is_no_forgery() -> None:
+    for depth in (98, 99, 100, 101):
+        result = run_program(f"value = 1\nfor _ in range({depth}): value = [value]\nprint(value)")
+        assert result.verdict == "passed", (depth, result.error)
+        assert isinstance(result.last_value, list) == (depth <= 100)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import pickle\nassert pickle.loads(pickle.dumps(print)) is print\nprint(3)",
+        "import copy\ncopy.deepcopy({'p': print})['p'](3)\nassert copy.copy(print) is print",
+        "import multiprocessing\nwith multiprocessing.Pool(2) as pool:\n    pool.map(print, ['a', 'a'])\nprint(3)",
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "with ProcessPoolExecutor(2) as pool:\n    list(pool.map(print, ['a', 'a']))\nprint(3)",
+        "import builtins, functools, inspect\nassert builtins.print is print and print.__module__ == 'builtins'\n"
+        "assert (print.__name__, print.__qualname__) == ('print', 'print') and 'stream' in print.__doc__\n"
+        "assert str(inspect.signature(print)) == \"(*args, sep=' ', end='\\\\n', file=None, flush=False)\"\n"
+        "functools.partial(print, 3)()",
+    ],
+    ids=["pickle", "copy", "pool", "executor", "names"],
+)
+def test_print_can_be_passed_around(use: str) -> None:
+    result = run_program(use, expected=3)
+    assert result.verdict == "passed", result.error
+
+
+def test_an_output_limit_beyond_the_size_of_a_file_is_kept() -> None:
+    large = Limits(cpu_s=20, output_bytes=100 << 20)
+    line = "import sys\nfor _ in range(80): sys.stdout.write('x' * (1 << 20))\nprint(4)"
+    result = run_program(line, large, expected=4)
+    assert (result.verdict, len(result.stdout)) == ("passed", (80 << 20) + 2)
+    result = run_program(line, Limits(cpu_s=20, output_bytes=70 << 20))
+    assert (result.verdict, len(result.stdout)) == ("output-limit", 70 << 20)
+
+
+def test_the_largest_output_limit_costs_what_was_written() -> None:
+    assert run_program("print(1)", Limits(output_bytes=256 << 20), expected=1).verdict == "passed"

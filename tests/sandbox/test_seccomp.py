@@ -107,6 +107,8 @@ CASES: list[tuple[str, tuple[int | str, ...], int, int]] = [
     ("socketpair", (AF_UNIX, DATAGRAM, 0, -1), EPERM, EPERM),
     ("socketpair", (AF_UNIX, SEQUENCE, 0, -1), EPERM, EPERM),
     ("socketpair", (AF_INET, STREAM, 0, -1), EPERM, EPERM),
+    ("getsockopt", (-1, 1, 17, 0, 0), EBADF, EBADF),
+    ("getsockopt", (-1, 1, 77, 0, 0), EPERM, EPERM),  # SO_PEERPIDFD
     ("mknodat", (-100, -1, 0o010600, 0), EFAULT, EFAULT),
     ("mknodat", (-100, -1, 0o020600, 0), EPERM, EPERM),
     ("mknodat", (-100, -1, 0o060600, 0), EPERM, EPERM),

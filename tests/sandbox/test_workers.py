@@ -454,7 +454,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch, scratc
         worker._START_S = patience  # the next one may take its time to start
 
     with meanwhile(stop):
-        result = run_program(named("hang") + "time.sleep(1)\nprint(2)", Limits(wall_s=3))
+        result = run_program(named("hang") + "time.sleep(1)\nprint(2)", Limits(wall_s=2))
     assert (result.verdict, result.printed) == ("passed", ((2,),))
     assert not set(hung) & set(processes())
     close_idle()
@@ -593,3 +593,139 @@ def test_a_caller_that_forks_leaves_its_workers_to_itself(tmp_path: Path) -> Non
         out, _ = caller.communicate(timeout=120)
     assert sorted(out.decode().split()) == ["((1,),)", "((2,),)", "((3,),)", "((4,),)"]
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- a busy machine
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """All that is started from now on shares one CPU."""
+    close_idle()
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+    close_idle()
+
+
+@pytest.mark.usefixtures("one_cpu")
+def test_a_program_that_computes_is_not_blamed_for_a_busy_machine() -> None:
+    burn = "import time\nwhile time.process_time() < 0.4: pass\nprint(1)"
+    results = list(run_programs([burn] * 6, Limits(cpu_s=1, wall_s=0.8), workers=6))
+    assert [result.verdict for result in results] == ["passed"] * 6
+    assert max(result.wall_s for result in results) > 0.8  # it was busy
+
+
+@pytest.mark.parametrize("wait", ["time.sleep(60)", "while True: time.sleep(0.02)"])
+def test_the_wall_clock_runs_out_for_a_program_that_waits(wait: str) -> None:
+    burn = "import time\nwhile time.process_time() < 0.2: pass\n"
+    result = run_program(burn + wait, Limits(cpu_s=5, wall_s=1))
+    assert (result.verdict, result.error and result.error.type) == ("timeout", "TimeLimit")
+    assert result.wall_s < 2
+
+
+def test_one_that_never_stops_computing_a_little_is_ended_too() -> None:
+    little = "import time\nwhile True:\n    for _ in range(3 * 10**5): pass\n    time.sleep(0.01)"
+    result = run_program(little, Limits(cpu_s=60, wall_s=0.5))
+    assert (result.verdict, 0.5 < result.wall_s < 4) == ("timeout", True)
+
+
+# ---- what a caller hands on without meaning to
+
+SIGNALS_AND_STACK = """
+import resource, signal, sys, threading
+ours = [(int(n), str(signal.getsignal(n))) for n in sorted(signal.valid_signals())]
+blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+threading.Thread(target=lambda: None).start()
+print(ours, blocked, resource.getrlimit(resource.RLIMIT_STACK)[0])
+"""
+
+
+@pytest.mark.parametrize("stack", [1 << 20, 1 << 30, resource.RLIM_INFINITY])
+def test_the_callers_signals_and_stack_are_not_the_programs(stack: int, tmp_path: Path) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    if hard != resource.RLIM_INFINITY:
+        pytest.skip("this user may not have any stack")
+    spoil = (
+        "import resource, signal\n"
+        "for n in signal.valid_signals() - {9, 17, 19}: signal.signal(n, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        f"resource.setrlimit(resource.RLIMIT_STACK, ({stack}, {hard}))\n"
+    )
+    code = f"from polyturn.sandbox import Limits, run_program\nprint(run_program({SIGNALS_AND_STACK!r}).stdout)"
+    told: list[bytes] = []
+    for head in ("", spoil):
+        with start_caller(head + code, tmp_path) as caller:
+            told.append(caller.communicate(timeout=60)[0])
+    assert told[0].split() != []
+    assert told[0].split()[-1] == b"8388608"
+    assert told[1] == told[0]
+
+
+def test_stacks_of_threads_are_the_usual_ones(tmp_path: Path) -> None:
+    """The C library takes their size from the limit that it finds at its start."""
+    threads = (
+        "import threading, time\nthreads = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(40)]\n"
+        "for thread in threads: thread.start()\nprint(len(threads))"
+    )
+    code = (
+        "import resource\nhard = resource.getrlimit(resource.RLIMIT_STACK)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_STACK, (1 << 29, hard))\n"
+        f"from polyturn.sandbox import run_program\nprint(run_program({threads!r}).stdout)"
+    )
+    with start_caller(code, tmp_path) as caller:
+        assert caller.communicate(timeout=60)[0].split() == [b"40"]
+
+
+def test_a_program_has_no_descriptor_but_its_own_however_many_the_caller_has(tmp_path: Path) -> None:
+    look = (
+        "import os\nfound = []\nfor fd in range(4000):\n    try:\n        os.fstat(fd)\n    except OSError:\n"
+        "        continue\n    found.append(fd)\nprint(found)"
+    )
+    code = (
+        "import os, resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (3000, 3000))\n"
+        "for _ in range(1500): os.open('/dev/null', os.O_RDONLY)\n"
+        f"from polyturn.sandbox import Isolation, run_program\nprint(run_program({look!r}).stdout)\n"
+        f"print(run_program({look!r}, isolation=Isolation('light', allow_weaker=True)).stdout)"
+    )
+    with start_caller(code, tmp_path) as caller:
+        assert caller.communicate(timeout=60)[0] == b"[0, 1, 2, 4]\n\n" * 2
+
+
+def test_folders_of_workers_that_were_killed_with_their_caller_are_swept(tmp_path: Path) -> None:
+    start = "from polyturn.sandbox import run_program\nrun_program('print(1)')\n"
+    code = start + "import time\nprint(1, flush=True)\ntime.sleep(99)"
+    stay = [tmp_path / "sandbox-of-another", tmp_path / "polyturn-other", tmp_path / "polyturn-sandbox-file"]
+    for path in stay[:2]:
+        path.mkdir()
+    stay[2].touch()
+    with start_caller(code, tmp_path) as living, start_caller(code, tmp_path) as caller:
+        try:
+            for one in (living, caller):
+                assert one.stdout is not None
+                one.stdout.readline()
+            folders = {pid: held_by(pid, tmp_path) for pid in (living.pid, caller.pid)}
+            (keeper,) = keepers(caller.pid)
+            strike(keeper, signal.SIGSTOP)  # so that it cannot tidy up
+            caller.kill()
+            caller.wait()
+            os.kill(keeper, signal.SIGKILL)
+            eventually(lambda: process(keeper) is None)
+            assert folders[caller.pid].exists()
+            for path in [*stay, *folders.values()]:
+                os.utime(path, (1, 1))
+            with start_caller(start, tmp_path) as next_one:
+                next_one.wait(60)
+            assert sorted(tmp_path.iterdir()) == sorted([*stay, folders[living.pid]])
+        finally:
+            living.kill()
+            caller.kill()
+    eventually(lambda: sorted(tmp_path.iterdir()) == sorted(stay), 20)
+
+
+def held_by(pid: int, place: Path) -> Path:
+    """The folder in that place which a process has open."""
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    (found,) = {link for link in links if link.startswith(f"{place}/")}
+    return Path(found)

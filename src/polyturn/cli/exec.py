@@ -29,7 +29,8 @@ def execute(
         out: Where the results go, JSONL; results that are there are kept.
         workers: Programs run at a time.
         cpu_s: Seconds of CPU time for each.
-        wall_s: Seconds on the clock for each; by default three times the CPU time and at least 5.
+        wall_s: Seconds on the clock for each; by default three times the CPU time and at least 5. One that still
+            computes then, on a busy machine, has up to four times as long.
         memory_mb: MiB for each, on top of the interpreter's.
         isolation: full: namespaces and all. light: no namespaces, for hosts that refuse them.
         allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.

@@ -11,21 +11,30 @@ A message is a 4-byte length and tagged JSON (`values.py`):
     ["call", object, method, arguments, keywords]     object 0 with names for arguments: globals of the program
     ["return", value, {position: changed argument}]
     ["raise", names of the exception's classes, arguments, text]
+
+A message takes 64 MiB of text, an item counted as 8 bytes, and values nested 97 deep. A value beyond that is opaque,
+which equals nothing; and tests that call with one have asked too much of the channel: not the program's fault.
 """
 
 from __future__ import annotations
 
 import builtins
 import os
+import sys
 
-from .values import Opaque, Tagged, dumps, loads, shown
+from .record import ERROR_TEXT
+from .values import Opaque, Tagged, dumps, dumps_all, loads, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+_getpid = os.getpid  # a program may replace the one in the module
 _MOST_BYTES = 64 << 20
 _LIMIT = 64 << 20  # characters of one message, items counted as several (`values.ITEM`)
+_WORDS = 200  # characters of a name
+_TOO_MUCH = "the tests call with a value that is nested deeper than 97, or larger than 64 MiB: give a smaller one"
 _PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range, type(None), Opaque)
 
 
@@ -39,8 +48,12 @@ class RemoteRuntimeError(RemoteError, RuntimeError):
     """A function of the other side raised what only an iterator may."""
 
 
-class ProgramEnded(BaseException):
+class ProgramEnded(RemoteError, BaseException):
     """The other side ended during a call."""
+
+
+class CannotSend(BaseException):
+    """These tests called with a value that the channel does not take."""
 
 
 class NoFunctionError(RemoteError, NameError):
@@ -67,27 +80,38 @@ class Remote:
 
 
 class Peer:
-    """One end of the channel."""
+    """One end of the channel.
+
+    trouble: what ended the exchange, whatever became of the exception that told so; None while it goes well.
+    """
 
     def __init__(self, fd: int, namespace: dict[str, Any] | None = None) -> None:
-        """namespace: the globals that the other side may call by name."""
+        """namespace: the globals that the other side may call by name; None for the side of the tests."""
         self._fd = fd
+        self._strict = namespace is None
+        self._pid = _getpid()
         self._namespace = namespace or {}
         self._objects: dict[int, Any] = {}
         self._exceptions: dict[str, type[BaseException]] = {}
+        self.trouble: BaseException | None = None
 
     # ---- asking
 
     def call(self, number: int, method: str, arguments: tuple[object, ...], keywords: dict[str, object]) -> object:
         """Call an object of the other side. Returns what it returns, raises what it raises.
 
-        ProgramEnded if the other side is gone.
+        ProgramEnded if the other side is gone, CannotSend if these are tests, and the arguments too large or too deep.
         """
-        self._send(["call", number, method, list(arguments), dict(keywords)])
+
+        def question(fit: Callable[[Any], object]) -> list[object]:
+            return ["call", number, method, [*map(fit, arguments)], {name: fit(keywords[name]) for name in keywords}]
+
+        self._send(question, self._strict)
         while True:
             message = self._receive()
             if message is None:
-                raise ProgramEnded("the program ended during a call")
+                self.trouble = ProgramEnded("the program ended during a call")
+                raise self.trouble
             kind, *rest = message
             if kind == "call":
                 self._answer(*rest)
@@ -126,20 +150,48 @@ class Peer:
             else:
                 value = self._objects[number](*arguments, **keywords)
             after = [self._text(value) for value in arguments]
+            if _getpid() != self._pid:
+                raise SystemExit  # a copy made with os.fork in the call: the answer is the other's to give
         except BaseException as error:
-            names = [kind.__name__ for kind in type(error).__mro__]
-            self._send(["raise", names, list(error.args), _words(error)])
+            if _getpid() != self._pid:
+                raise
+            names, given, words = [kind.__name__[:_WORDS] for kind in type(error).__mro__], error.args, _words(error)
+            self._send(lambda fit: ["raise", names, [*map(fit, given)], words])
         else:
-            changed = {i: arguments[i] for i, text in enumerate(after) if text != before[i]}
-            self._send(["return", value, changed])
+            changed = [i for i, text in enumerate(after) if text != before[i]]
+            self._send(lambda fit: ["return", fit(value), {i: fit(arguments[i]) for i in changed}])
 
     # ---- messages
 
-    def _send(self, message: list[object]) -> None:
-        data = self._text(message).encode("ascii")
+    def _send(self, message: Callable[[Callable[[Any], object]], list[object]], strict: bool = False) -> None:
+        """Send the message, which is made by a function that each of its values goes through.
+
+        Values that do not fit go as opaque, or if it is to be strict, CannotSend is raised.
+        """
+        text = dumps_all(message(lambda value: value), _LIMIT, self._stand_in)
+        if text is None or len(text) > _MOST_BYTES:
+            if strict:
+                self.trouble = CannotSend(_TOO_MUCH)
+                raise self.trouble
+            text = self._cut(message)
+        data = text.encode("ascii")
         view = memoryview(len(data).to_bytes(4, "big") + data)
         while view:
             view = view[os.write(self._fd, view) :]
+
+    def _cut(self, message: Callable[[Callable[[Any], object]], list[object]]) -> str:
+        """The text of a message without those of its values that are too deep, or for which there is no room."""
+        room = _MOST_BYTES - (1 << 20)
+
+        def fit(value: object) -> object:
+            nonlocal room
+            text = dumps_all([[value]], _LIMIT, self._stand_in)
+            if text is None or len(text) > room:
+                return Opaque(type(value).__name__[:_WORDS], "<too large or too deep to be passed on>")
+            room -= len(text)
+            return value
+
+        return dumps(message(fit), sys.maxsize, self._stand_in)
 
     def _receive(self) -> list[Any] | None:
         """The next message; None if the other side is gone."""
@@ -214,7 +266,7 @@ def _is_exception(kind: object) -> bool:
 
 def _words(error: BaseException) -> str:
     try:
-        return str(error)
+        return str(error)[:ERROR_TEXT]
     except BaseException:
         return "<its text failed>"
 

@@ -5,7 +5,11 @@ sum, and counts what mappings do not show, such as files on the tmpfs, and what 
 processes that end with their namespace. Where this user may not make one, the layer is absent, which is said; the
 other limits still hold. Groups are made and removed in the keeper, and read in the zygote.
 
-Version 2 (the controllers must be delegated to our own group) and version 1 (as root) are both tried.
+Bounds need the controllers of memory and pids. Version 1 has them for root. In version 2, a group that has processes,
+as our own has, hands no controllers on to groups below it, unless it is the root (cgroup-v2.rst, "No Internal Process
+Constraint"). So the place for ours is the root, or beside our own group, where that lies alone in one that was
+delegated to this user and hands them on. Everywhere else in version 2, a group below our own, where one may be made,
+still tells CPU time, which takes no controller.
 """
 
 from __future__ import annotations
@@ -17,32 +21,38 @@ _NAME = "polyturn-"
 _BASE_BYTES = 192 << 20  # for the zygote and a second child beside the program
 
 
-def make_leaf(memory_mb: int, tasks: int) -> list[str]:
-    """Make cgroups for one worker. Returns their folders: all that is needed for both bounds, or none."""
+def make_leaf(memory_mb: int, tasks: int) -> tuple[list[str], bool]:
+    """Make cgroups for one worker. Returns their folders, and whether they bound both memory and processes."""
     if sys.platform != "linux":
-        return []
-    memory = str((memory_mb << 20) + _BASE_BYTES)
+        return [], False
+    memory, most = str((memory_mb << 20) + _BASE_BYTES), {"pids.max": str(tasks)}
     places = _own_groups()
     name = f"{_NAME}{os.getpid()}"
-    if "" in places:
-        leaf = _make(places[""], name, {"memory.max": memory, "memory.swap.max": "0", "pids.max": str(tasks)})
+    own = places.get("", "")
+    for parent in (own, _delegated_above(own)):
+        leaf = _make(parent, name, {"memory.max": memory, "memory.swap.max": "0"} | most)
         if leaf:
-            return [leaf]
+            return [leaf], True
     leaves: list[str] = []
-    for controller, limits in (("memory", {"memory.limit_in_bytes": memory}), ("pids", {"pids.max": str(tasks)})):
+    for controller, limits in (("memory", {"memory.limit_in_bytes": memory}), ("pids", most), ("cpuacct", {})):
         leaf = _make(places.get(controller, ""), name, limits)
-        if not leaf:
+        if leaf:
+            leaves.append(leaf)
+        elif limits:
             remove(leaves)
-            return []
-        leaves.append(leaf)
-    account = _make(places.get("cpuacct", ""), name, {})
-    return [*leaves, account] if account else leaves
+            leaf = _make(own, name, {})
+            return [leaf] if leaf else [], False
+    return leaves, True
 
 
-def join(leaves: list[str]) -> None:
-    """Put this process into the cgroups, if there are any; its children are born in them. Raises OSError."""
-    for leaf in leaves:
-        _write(f"{leaf}/cgroup.procs", "0")
+def join(leaves: list[str]) -> bool:
+    """Put this process into the cgroups; its children are born in them. Whether the host allowed it."""
+    try:
+        for leaf in leaves:
+            _write(f"{leaf}/cgroup.procs", "0")
+    except OSError:
+        return False
+    return True
 
 
 class Account:
@@ -52,7 +62,7 @@ class Account:
         """Raises OSError."""
         self._files: dict[str, int] = {}
         for leaf in leaves:
-            for name in ("cpuacct.usage", "cpu.stat", "memory.oom_control", "memory.events"):
+            for name in ("cpuacct.usage", "cpu.stat", "memory.oom_control", "memory.failcnt", "memory.events"):
                 if os.path.exists(f"{leaf}/{name}"):
                     self._files[name] = os.open(f"{leaf}/{name}", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -63,9 +73,15 @@ class Account:
         microseconds = self._read("cpu.stat", b"usage_usec")
         return None if microseconds is None else microseconds / 1e6
 
-    def memory_kills(self) -> int:
-        """How many processes the kernel has killed because the groups had no memory left."""
-        return self._read("memory.oom_control", b"oom_kill") or self._read("memory.events", b"oom_kill") or 0
+    def memory_kills(self) -> tuple[int, int]:
+        """How many processes the kernel has killed for want of memory, and how often our own limit was the reason.
+
+        It kills in our groups too when a group around them has no memory left, or the host.
+        """
+        if "memory.oom_control" in self._files:
+            hits = int(os.pread(self._files["memory.failcnt"], 100, 0)) if "memory.failcnt" in self._files else 0
+            return self._read("memory.oom_control", b"oom_kill") or 0, hits
+        return self._read("memory.events", b"oom_kill") or 0, self._read("memory.events", b"oom") or 0
 
     def _read(self, name: str, key: bytes) -> int | None:
         if name not in self._files:
@@ -75,9 +91,14 @@ class Account:
 
 
 def remove(leaves: list[str]) -> None:
-    """Remove empty cgroups. One that is not empty stays, for the next worker to sweep."""
+    """Remove cgroups, and end what still runs in them where they can do that (version 2).
+
+    One that is not empty yet stays, for the next worker to sweep.
+    """
     for leaf in leaves:
         try:
+            if os.path.exists(f"{leaf}/cgroup.kill"):
+                _write(f"{leaf}/cgroup.kill", "1")
             os.rmdir(leaf)
         except OSError:
             continue
@@ -107,6 +128,20 @@ def _own_groups() -> dict[str, str]:
     return groups
 
 
+def _delegated_above(own: str) -> str:
+    """The group around our own in version 2, if it is this user's and hands on what bounds need; else ""."""
+    above = os.path.dirname(own)
+    try:
+        with open(f"{above}/cgroup.subtree_control") as file:
+            handed = {"memory", "pids"} <= set(file.read().split())
+        with open(f"{above}/cgroup.procs") as file:
+            empty = not file.read()
+        delegated = os.geteuid() == os.stat(above).st_uid != 0
+    except OSError:
+        return ""
+    return above if handed and empty and delegated and os.access(f"{above}/cgroup.procs", os.W_OK) else ""
+
+
 def _make(parent: str, name: str, limits: dict[str, str]) -> str:
     """A new group below `parent` with these limits; "" where the host refuses."""
     if not parent or not os.access(parent, os.W_OK):
@@ -114,6 +149,8 @@ def _make(parent: str, name: str, limits: dict[str, str]) -> str:
     _sweep(parent)
     leaf = f"{parent}/{name}"
     try:
+        if os.path.isdir(leaf):
+            os.rmdir(leaf)  # of a keeper that was killed, and had our number
         os.mkdir(leaf)
     except OSError:
         return ""

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 
 from .functions import grade_function
-from .layers import LAYERS, reason, required
+from .layers import LAYERS, hides_host, reason, required
 from .limits import DEFAULT_ISOLATION, Isolation, Limits, SandboxError
 from .pool import close_idle, start_worker
 from .run import run_program
@@ -45,7 +45,7 @@ def layer_states() -> list[LayerState]:
     try:
         full, missing = _engaged("full")
         states = full
-        if not set(required("full")) <= set(full):
+        if not hides_host(full):
             states, of_light = _engaged("light")
             missing = of_light | missing
     except (WorkerDied, OSError) as error:

@@ -74,16 +74,19 @@ def main(request: dict[str, Any]) -> None:
         _exit(0)
     recorder = Recorder(request["output_bytes"])
     (source,) = request["programs"]
+    peer = Peer(CHANNEL) if request["mode"] == "tests" else None
     if request["mode"] == "called":
         outcome = _run(source, recorder, after=lambda outcome, namespace: _be_called(outcome, namespace, recorder))
-    elif request["mode"] == "tests":
-        outcome = _run(source, recorder, before=lambda namespace: _meet_program(namespace, request))
+    elif peer is not None:
+        outcome = _run(source, recorder, before=lambda namespace: _meet_program(namespace, request, peer))
     else:
         outcome = _run(source, recorder)
     if not outcome.told:
         guard.release_reserve()
         if request["mode"] != "program":
             _insist_on_the_end(outcome)
+        if peer is not None and peer.trouble is not None:
+            _note(outcome, peer.trouble, source)  # whatever the tests made of it
         _send(_frame(outcome, recorder, stdout=b"", stderr=b""))
     _end_the_rest()
     _exit(0)
@@ -109,14 +112,15 @@ def _be_called(outcome: Outcome, namespace: dict[str, Any], recorder: Recorder) 
     """
     _send(_frame(outcome, recorder, stdout=b"", stderr=b""))
     outcome.told = True
+    if sys.getrecursionlimit() == outcome.recursion:
+        sys.setrecursionlimit(outcome.recursion + 2)  # in one process, two of the tests' frames: here, four of our own
     Peer(CHANNEL, namespace).serve()
     while True:
         _sleep(3600)
 
 
-def _meet_program(namespace: dict[str, Any], request: dict[str, Any]) -> None:
+def _meet_program(namespace: dict[str, Any], request: dict[str, Any], peer: Peer) -> None:
     """Give the tests what they may call: the prelude's own, the entry point, and the program's for other names."""
-    peer = Peer(CHANNEL)
     exec(compile(request["prelude"], "<prelude>", "exec", dont_inherit=True), namespace)
     entry_point = request["entry_point"]
     wanted = set(request["names"]) - namespace.keys() - set(dir(builtins)) | {entry_point}
@@ -216,6 +220,11 @@ class Outcome:
         self.ended = False  # whether its last statement was reached
         self.told = False  # whether its frame was sent
         self.shown = False  # whether its error was shown by a hook of its own
+        self.recursion = 1000  # the limit it was given: what Python has, and as many frames as there are of our own
+        frame = sys._getframe(1)
+        while frame is not None:
+            self.recursion += 1
+            frame = frame.f_back
 
 
 def _run(
@@ -232,7 +241,7 @@ def _run(
     pid = _getpid()
     main_module = _Module("__main__")
     own_builtins = _Module("builtins")
-    builtins.print = recorder.print
+    builtins.print = recorder.printer()
     own_builtins.__dict__.update(builtins.__dict__)
     namespace = main_module.__dict__
     namespace["__builtins__"] = own_builtins
@@ -243,9 +252,11 @@ def _run(
     try:
         if before is not None:
             before(namespace)
-        exec(compile(source, PROGRAM, "exec", dont_inherit=True), namespace)
+        code = compile(source, PROGRAM, "exec", dont_inherit=True)
+        sys.setrecursionlimit(outcome.recursion)
+        exec(code, namespace)
         outcome.ended = True
-        if after is not None:
+        if after is not None and _getpid() == pid:
             after(outcome, namespace)
     except SystemExit as stop:
         if isinstance(stop, RemoteError):  # of the program that these tests called

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         level: `full` or `light`. packages: name -> path of what programs may import besides the standard library.
         preload: modules imported beforehand. scratch: an empty folder of the worker's own. user: the host's number
         for programs' user, None where the caller is not root. memory_mb, tasks: bounds of the cgroup. groups: the
-        folders of the cgroups it is in, from the keeper.
+        folders of the cgroups it is in, from the keeper. bounded: whether those hold it to the bounds.
         """
 
         level: str
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         memory_mb: int
         tasks: int
         groups: list[str]
+        bounded: bool
 
 
 _SIGKILL = 9
@@ -85,7 +86,7 @@ class Plan:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["groups"] else [])]
+        self.layers: list[str] = ["process", "clean-env", *(["cgroup"] if settings["bounded"] else [])]
         self.missing: dict[str, str] = {}
         self.settings = settings
         self.full = settings["level"] == "full"
@@ -177,19 +178,26 @@ class Plan:
             os.close(self._statm)
 
     def attempt(self, job: Job) -> dict[str, str]:
-        """Engage in this process what can be. Returns layer -> why not, of those that cannot."""
+        """Engage in this process what can be. Returns layer -> why not, of those that cannot.
+
+        A root in which the confined user cannot read the interpreter's library, or a package, is none.
+        """
         missing: dict[str, str] = {}
         for name, step in self._steps:
             try:
                 step(job)
             except OSError as error:
                 missing[name] = str(error)
+        if self.full:
+            closed = _closed([os.__file__, *(f"{self.packages}/{name}" for name in self.settings["packages"])])
+            if closed:
+                missing["root"] = closed
         return missing
 
     def keep(self, missing: dict[str, str]) -> None:
         """Drop the steps that this host refuses."""
         self._steps = [step for step in self._steps if step[0] not in missing]
-        self.layers += [name for name, _ in self._steps]
+        self.layers = [name for name in self.layers if name not in missing] + [name for name, _ in self._steps]
         self.missing |= missing
 
     # ---- for each program
@@ -283,9 +291,20 @@ class Plan:
     def _become_other(self, user: int) -> None:
         os.setgroups([])
         _become(user)
-        for path in (os.__file__, *self.settings["packages"].values()):
-            if not os.access(path, os.R_OK):
-                raise OSError(f"{_barrier(path)}; use a Python, and packages, that every user can read")
+        closed = _closed([os.__file__, *self.settings["packages"].values()])
+        if closed:
+            raise OSError(closed)
+
+
+def _closed(paths: list[str]) -> str:
+    """Why this process cannot read one of these files and folders, or nothing."""
+    for path in paths:
+        try:
+            os.close(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            why = _barrier(path) if isinstance(error, PermissionError) else str(error)
+            return f"{why}; use a Python, and packages, that every user can read"
+    return ""
 
 
 def _barrier(path: str) -> str:

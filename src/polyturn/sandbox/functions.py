@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .limits import DEFAULT_ISOLATION, DEFAULT_LIMITS, Isolation, Limits, SandboxError
 from .pool import Pool, shared_pool
-from .result import Result, of_one
+from .result import ProgramError, Result, of_one
 from .values import shown
 from .worker import Ending, Task
 
@@ -133,6 +133,8 @@ def _judge(endings: list[Ending], limits: Limits, task: Task) -> Result:
         return program if tests.verdict != "internal-error" else tests
     cpu_s, wall_s = tests.cpu_s + program.cpu_s, max(tests.wall_s, program.wall_s)
     result = replace(program, verdict=tests.verdict, error=tests.error, cpu_s=cpu_s, wall_s=wall_s)
+    if tests.error is not None and tests.error.type == "CannotSend" and not tests.error.remote:
+        return replace(result, verdict="internal-error", error=ProgramError("SandboxError", tests.error.message))
     if tests.verdict == "error" and not (tests.error and tests.error.remote):
         return replace(result, verdict="wrong")
     return result

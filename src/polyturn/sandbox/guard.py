@@ -8,6 +8,7 @@ import sys
 import time
 
 OPEN_FILES = 256
+STACK_BYTES = 8 << 20
 # A program may replace those in the module.
 _getrusage, _getrlimit, _setrlimit = resource.getrusage, resource.getrlimit, resource.setrlimit
 _ADDRESS_SPACE = resource.RLIMIT_AS
@@ -103,7 +104,19 @@ def peak_memory_mb() -> float:
 
 
 def reset_signals() -> None:
-    """A blocked or ignored signal is inherited through exec; one that ends a program must do so."""
+    """A blocked or ignored signal is inherited through exec. Have them all as Python does that inherits none."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for number in (signal.SIGPROF, signal.SIGXCPU, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def has_usual_stack() -> bool:
+    """See to it that the limit on the stack is the usual one, as far as this user may. Whether it was so already.
+
+    The C library reads it at its start, and gives threads stacks of that size; so it takes an exec to be in force.
+    """
+    soft, hard = _getrlimit(resource.RLIMIT_STACK)
+    if soft == STACK_BYTES or (hard != resource.RLIM_INFINITY and hard < STACK_BYTES):
+        return True
+    _setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, hard))
+    return False

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Keep one worker, and exit when it has ended."""
+    os.umask(0o022)  # the caller's may close to a program's user what is made for it; and a program's is always this
+    if sys.platform == "linux" and not guard.has_usual_stack():
+        os.execv(sys.executable, sys.orig_argv)
     folder, control, settings_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with open(settings_fd, "rb") as file:
         settings: Settings = marshal.load(file)
@@ -34,14 +37,14 @@ def main() -> None:
     guard.reset_signals()
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # the zygote's first parent ends at once
-    leaf = cgroup.make_leaf(settings["memory_mb"], settings["tasks"])
+    leaf, bounded = cgroup.make_leaf(settings["memory_mb"], settings["tasks"])
     ask_read, ask_write = os.pipe()
     answer_read, answer_write = os.pipe()
     starter = os.fork()
     if starter == 0:
         os.close(ask_read)
         os.close(answer_write)
-        _in_zygote(control, settings, leaf, ask_write, answer_read)
+        _in_zygote(control, settings, leaf, bounded, ask_write, answer_read)
     os.close(control)
     os.close(ask_write)
     os.close(answer_read)
@@ -62,11 +65,11 @@ def main() -> None:
     remove_tree(settings["scratch"])
 
 
-def _in_zygote(control: int, settings: Settings, leaf: list[str], ask: int, answer: int) -> None:
+def _in_zygote(control: int, settings: Settings, leaf: list[str], bounded: bool, ask: int, answer: int) -> None:
     status = 1
     try:
-        cgroup.join(leaf)
-        settings["groups"] = leaf
+        joined = cgroup.join(leaf)
+        settings["groups"], settings["bounded"] = (leaf, bounded) if joined else ([], False)
         zygote.start(control, settings, ask, answer)
         status = 0
     finally:

@@ -29,7 +29,8 @@ LAYERS = {
 }
 
 _BOTH = ("no-new-privs", "no-capabilities", "landlock", "seccomp", "rlimits")
-_NAMESPACES = ("user-ns", "pid-ns", "mount-ns", "ipc-ns", "uts-ns", "net-ns", "root", "tmpfs")
+_HIDING = ("user-ns", "pid-ns", "mount-ns", "ipc-ns", "uts-ns", "net-ns", "root")
+_NAMESPACES = (*_HIDING, "tmpfs")
 
 
 def required(level: str) -> tuple[str, ...]:
@@ -42,6 +43,11 @@ def lacking(engaged: Iterable[str]) -> tuple[str, ...]:
     """The layers that full isolation has and a run had not, from its result's `layers`."""
     there = set(engaged)
     return tuple(layer for layer in required("full") if layer not in there)
+
+
+def hides_host(engaged: Iterable[str]) -> bool:
+    """Whether the layers are there that only level `full` has, which hide the host's files, processes and network."""
+    return set(_HIDING) <= set(engaged)
 
 
 def reason(layer: str, missing: dict[str, str]) -> str:

@@ -5,6 +5,8 @@ from typing import Literal, get_args
 
 from .values import shown
 
+MOST_OUTPUT = 256 << 20
+
 type Level = Literal["full", "light"]
 
 
@@ -19,9 +21,11 @@ class Limits:
     cpu_s: CPU time, seconds, about a millisecond of its own start included; the clock of the `timeout` verdict. Of
         processes that it starts, all count where there is a cgroup; else those that have ended before it, or that it
         leaves behind at an honest end, and the others only have their own limit, about twice this one, and end with it.
-    wall_s: wall time, seconds; a backstop for programs that wait. By default `max(3 * cpu_s, 5)`.
+    wall_s: wall time, seconds; a backstop for programs that wait. By default `max(3 * cpu_s, 5)`. One that computes
+        when it is over, on a busy machine, may go on while it does, up to four times as long (not in a batch).
     memory_mb: address space on top of the bare interpreter's, MiB (Linux).
-    output_bytes: bytes on stdout, and as many on stderr; the record of printed values is bounded to match.
+    output_bytes: bytes on stdout, and as many on stderr; the record of printed values is bounded to match. At most
+        256 MiB: a result holds all of them, and the record besides.
 
     Raises SandboxError for a limit that is not a positive number below 2**40, the last two whole ones.
     """
@@ -40,6 +44,8 @@ class Limits:
             if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < 1 << 40:
                 whole = "whole " if kind is int else ""
                 raise SandboxError(f"the limit {name} is {shown(value)}: give a positive {whole}number below 2**40")
+        if self.output_bytes > MOST_OUTPUT:
+            raise SandboxError(f"the limit output_bytes is {self.output_bytes}: give at most {MOST_OUTPUT} (256 MiB)")
 
     @property
     def wall_clock_s(self) -> float:

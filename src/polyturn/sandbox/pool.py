@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from .layers import reason, required
+from .layers import hides_host, reason, required
 from .limits import Isolation, SandboxError
 from .values import shown
 from .worker import Ending, Task, Worker, WorkerDied, abandon_all
@@ -37,12 +37,14 @@ class _Item(NamedTuple):
 def start_worker(isolation: Isolation, memory_mb: int) -> Worker:
     """A worker that holds what `isolation` asks for.
 
-    SandboxError naming the first layer that this host refuses, unless weaker ones are allowed.
+    Where weaker layers are allowed, `full` means: without what this host refuses of it, and `light` only where it
+    refuses what hides the host. SandboxError naming the first layer that is refused, unless weaker ones are allowed.
     """
     try:
         worker = Worker(isolation.level, isolation, memory_mb)
         lacking = [layer for layer in required(isolation.level) if layer not in worker.layers]
-        if not lacking or (isolation.allow_weaker and isolation.level == "light"):
+        enough = isolation.level == "light" or hides_host(worker.layers)
+        if not lacking or (isolation.allow_weaker and enough):
             return worker
         worker.close()
         if isolation.allow_weaker:

@@ -39,7 +39,7 @@ def most_record(output_bytes: int) -> int:
 
 
 class Recorder:
-    """Stands in for `print` and keeps what it printed on stdout.
+    """Keeps what was printed on stdout by what stands in for `print`.
 
     It ends no program: only what was written counts against the output limit. A value whose record would be too large
     (numpy prints a large array in few words) is noted as opaque, and when all of them are, the oldest calls are
@@ -58,21 +58,29 @@ class Recorder:
         self._separator = " "
         self._stdout = sys.stdout
 
-    def print(
-        self,
-        *args: object,
-        sep: str | None = " ",
-        end: str | None = "\n",
-        file: object = None,
-        flush: bool = False,
-    ) -> None:
-        """Do what `print` does, then note the arguments."""
-        if file is not None and file is not self._stdout:
-            return _print(*args, sep=sep, end=end, file=file, flush=flush)  # pyright: ignore
-        texts = [arg if type(arg) is str else str(arg) for arg in args]
-        _print(*texts, sep=sep, end=end, flush=flush)
-        if sys.stdout is not self._stdout:
-            return
+    def printer(self) -> Callable[..., None]:
+        """What programs get for `print`: a plain function under that name, which can be copied and pickled as such."""
+        note, stdout = self._note, self._stdout
+
+        def print(
+            *args: object,
+            sep: str | None = " ",
+            end: str | None = "\n",
+            file: object = None,
+            flush: bool = False,
+        ) -> None:
+            if file is not None and file is not stdout:
+                return _print(*args, sep=sep, end=end, file=file, flush=flush)  # pyright: ignore
+            texts = [arg if type(arg) is str else str(arg) for arg in args]
+            _print(*texts, sep=sep, end=end, flush=flush)
+            if sys.stdout is stdout:
+                note(args, texts, sep)
+
+        print.__module__, print.__qualname__, print.__doc__ = "builtins", "print", _print.__doc__
+        print.__annotations__ = {}  # as the built-in one has none
+        return print
+
+    def _note(self, args: tuple[object, ...], texts: list[str], sep: str | None) -> None:
         self._keep(*self._record(args))
         if texts:
             self._texts = texts

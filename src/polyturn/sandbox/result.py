@@ -128,7 +128,7 @@ def read_outcome(text: str, limits: Limits) -> Result:
     calls = frame.get("printed")
     if not isinstance(calls, list) or not all(isinstance(call, list) for call in calls):
         raise ValueError("printed is not a list of lists")
-    check(calls)
+    check(calls, around=2)
     error = None if frame.get("error") is None else _read_error(frame["error"])
     if verdict == "output-limit":
         error = ProgramError("OutputLimit", "it wrote or printed more than the output limit")
@@ -160,7 +160,7 @@ def of_one(ending: Ending, limits: Limits, dismissed_is_well: bool = False) -> R
         return failed
     if not (dismissed_is_well and ending.dismissed) and (ending.status or ending.overspent or ending.overdue):
         return failed  # whatever it told: an honest child exits with 0 once it has told
-    if ending.exhausted and outcomes[0].verdict == "error":
+    if (ending.exhausted or ending.starved) and outcomes[0].verdict == "error":
         return failed  # what it told is what came of it
     seen = replace(
         outcomes[0],
@@ -241,6 +241,9 @@ def _cause(ending: Ending, limits: Limits, flaw: str) -> tuple[Verdict, ProgramE
     if ending.exhausted:
         text = f"its processes together needed more than its limit of {limits.memory_mb} MiB"
         return "memory", ProgramError("MemoryLimit", text)
+    if ending.starved:
+        text = "the host ran out of memory, and killed processes of the program: run fewer workers, or with less memory"
+        return "internal-error", ProgramError("SandboxError", text)
     if ending.overdue:
         text = f"it did not end within {limits.wall_clock_s:g} s of wall time"
         return "timeout", ProgramError("TimeLimit", text)

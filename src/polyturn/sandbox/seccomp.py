@@ -43,7 +43,7 @@ _ALLOWED = (
     # Waiting for descriptors, as asyncio does, and its pair of sockets.
     "poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 "
     "eventfd eventfd2 signalfd signalfd4 "
-    "sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt "
+    "sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg shutdown getsockname getpeername "
     # What a process may know of itself, and its end.
     "getpid gettid getppid getpgid getpgrp getsid getuid geteuid getgid getegid getresuid getresgid getgroups capget "
     "getrlimit setrlimit getrusage getpriority uname sysinfo getrandom "
@@ -74,6 +74,7 @@ _KILLED = (
 _CLONE_THREAD = 0x10000
 _CLONE_ESCAPES = 0x7E028000  # every CLONE_NEW*, and CLONE_PARENT, which makes a child of the zygote
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
+_SO_PEERPIDFD = 77  # of a channel between tests and program: the supervisor, which made it
 _S_IFIFO, _S_IFMT = 0o010000, 0o170000
 _O_ACCMODE, _O_TRUNC = 0o3, 0o1000
 # Questions about a descriptor, non-blocking and close-on-exec: TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX.
@@ -161,6 +162,8 @@ def build(namespaces: bool, machine: str = kernel.MACHINE) -> bytes:
     put(_AND, _SOCK_TYPE_MASK)
     put(_JEQ, _AF_UNIX, argument(1), refuse)
     checked["socketpair"] = argument(0)
+    put(_JEQ, _SO_PEERPIDFD, refuse, allow)
+    checked["getsockopt"] = argument(2)
     for name, mode in (("mknod", 1), ("mknodat", 2)):
         put(_JEQ, _S_IFIFO, allow, refuse)
         put(_AND, _S_IFMT)

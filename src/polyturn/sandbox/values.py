@@ -88,11 +88,17 @@ def dumps(value: object, limit: int = LIMIT, other: Callable[[object], object] |
     A value of more than `limit` characters, an item counted as ITEM of them, or nested deeper than MAX_DEPTH (a list
     that holds itself), is opaque as a whole.
     """
+    text = dumps_all(value, limit, other)
+    return too_large(value) if text is None else text
+
+
+def dumps_all(value: object, limit: int, other: Callable[[object], object] | None = None) -> str | None:
+    """As `dumps`, but None for a value that is too large or too deep."""
     parts: list[str] = []
     try:
         _write(value, parts, [limit], 0, other)
     except _TooLarge:
-        return too_large(value)
+        return None
     except Exception:  # a type that lies about itself, or a container changed by its own member's repr
         return _opaque(value, _UNRECORDED)
     return "".join(parts)
@@ -263,10 +269,13 @@ def parse(text: str, other: Callable[[str, object], object] | None = None) -> ob
         raise ValueError(f"not a value in tagged JSON: {error}") from None
 
 
-def check(value: object) -> None:
-    """Raise ValueError if a parsed value is nested too deep, or holds an object that is no tagged value."""
+def check(value: object, around: int = 0) -> None:
+    """Raise ValueError if a parsed value is nested too deep, or holds an object that is no tagged value.
+
+    around: how many levels there are around the values proper, of lists that hold them.
+    """
     layer = [value]
-    for _ in range(MAX_DEPTH + 2):
+    for _ in range(MAX_DEPTH + around + 1):
         inner: list[object] = []
         for item in layer:
             kind = type(item)

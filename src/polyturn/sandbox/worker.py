@@ -16,6 +16,7 @@ import fcntl
 import json
 import marshal
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,16 +31,17 @@ from typing import Any, NamedTuple
 from .confine import remove_tree
 from .limits import Isolation, Limits, SandboxError
 from .packages import importable, package_paths
-from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT
+from .zygote import ANSWER, ENDED, EXHAUSTED, FLOODED, JOB, LENGTH, OVERDUE, OVERSPENT, PATIENCE, STARVED
 
 TASKS = 64  # processes and threads of one program
-FILE_BYTES = 64 << 20  # one file that a program writes
-_BATCH_FILE_BYTES = 1 << 30  # the results of hundreds of programs
+FILE_BYTES = 64 << 20  # one file that a program writes,
+_BATCH_FILE_BYTES = 1 << 30  # or with the results of hundreds of programs, if the output limit asks for no more
 _FOLDER, _PACKAGE = os.path.split(os.path.dirname(os.path.abspath(__file__)))
 _BOOT = f"import sys; sys.path.append(sys.argv[1]); from {_PACKAGE}.keeper import main; main()"
 _FLAGS = ("-s", "-P", "-S", "-X", "utf8")
 _START_S = 60.0  # a machine under load needs seconds
 _END_S = 5.0
+_SCRATCH = "polyturn-sandbox-"
 _numbers = count()
 
 
@@ -66,6 +68,12 @@ class Task(NamedTuple):
         each = (16 if self.requests[0]["mode"] == "batch" else 4) * self.limits.output_bytes + (1 << 19)
         return each * self.programs
 
+    @property
+    def most_file(self) -> int:
+        """Bytes of one file: a byte more than the limits of its output must fit, which tells that they were reached."""
+        least = _BATCH_FILE_BYTES if self.requests[0]["mode"] == "batch" else FILE_BYTES
+        return max(least, self.most_results // self.programs + 1)  # of which output is a part
+
 
 @dataclass
 class Ending:
@@ -74,8 +82,9 @@ class Ending:
     trouble: why the sandbox failed; the rest is then meaningless.
     status: exit code, or minus the signal.
     overspent: it used up its CPU time. overdue: the wall clock ran out. flooded: it wrote more than the limit.
-    dismissed: it was ended because its job was over. exhausted: the kernel killed processes of its job for want of
-        memory for all of them together.
+    dismissed: it was ended because its job was over, and had not ended by itself. exhausted: the kernel killed
+        processes of its job for want of memory for all of them together. starved: it did so for want of memory on the
+        host, or in a cgroup around ours.
     stdout, stderr: at most the limit each. results: the frames it wrote, at most a byte more than `most_results`, which
         is what an honest child writes at most.
     """
@@ -87,6 +96,7 @@ class Ending:
     flooded: bool = False
     dismissed: bool = False
     exhausted: bool = False
+    starved: bool = False
     stdout: bytes = b""
     stderr: bytes = b""
     results: bytes = b""
@@ -143,16 +153,19 @@ class Worker:
             self._socket, theirs = socket.socketpair()
             undo.callback(self._socket.close)
             undo.callback(theirs.close)
-            self._scratch = tempfile.mkdtemp(prefix="sandbox-")
+            self._scratch = tempfile.mkdtemp(prefix=_SCRATCH)
             undo.callback(os.rmdir, self._scratch)
+            self._lock = _locked(self._scratch)
+            undo.callback(os.close, self._lock)
+            _sweep(os.path.dirname(self._scratch))
             file = memory_file("settings", marshal.dumps(settings | {"scratch": self._scratch}))
             undo.pop_all()
         _all.add(self)
         self._keeper: subprocess.Popen[bytes] | None = None
         try:
-            numbers = (theirs.fileno(), file)
+            numbers = (theirs.fileno(), file, self._lock)
             self._keeper = subprocess.Popen(
-                [sys.executable, *_FLAGS, "-c", _BOOT, _FOLDER, *map(str, numbers)],
+                [sys.executable, *_FLAGS, "-c", _BOOT, _FOLDER, *map(str, numbers[:2])],
                 stdin=self._nothing,
                 stdout=self._nothing,
                 stderr=self._log,
@@ -197,7 +210,7 @@ class Worker:
             limits.memory_mb << 20,
             limits.output_bytes,
             task.most_results,
-            FILE_BYTES if requests[0]["mode"] != "batch" else _BATCH_FILE_BYTES,
+            task.most_file,
             len(requests),
         )
         sent = _Sent(task)
@@ -254,15 +267,17 @@ class Worker:
         status, causes, cpu_s, wall_s, peak = fields
         most = sent.task.limits.output_bytes
         out, err, results = sent.files[3 * at : 3 * at + 3]
-        stdout, stderr = os.pread(out, most + 1, 0), os.pread(err, most + 1, 0)
+        stdout, stderr = _read(out, most + 1), _read(err, most + 1)
+        code = os.waitstatus_to_exitcode(status)
         return Ending(
             trouble=trouble,
-            status=os.waitstatus_to_exitcode(status),
+            status=code,
             overspent=bool(causes & OVERSPENT),
             overdue=bool(causes & OVERDUE),
             flooded=bool(causes & FLOODED) or max(len(stdout), len(stderr)) > most,
-            dismissed=bool(causes & ENDED),
+            dismissed=bool(causes & ENDED) and code == -signal.SIGKILL,
             exhausted=bool(causes & EXHAUSTED),
+            starved=bool(causes & STARVED),
             stdout=stdout[:most],
             stderr=stderr[:most],
             results=_read(results, sent.task.most_results + 1),
@@ -276,7 +291,7 @@ class Worker:
     def _expect(self) -> None:
         """Note when the task that runs now should have ended: the zygote ends it in time, unless it hangs itself."""
         task = self.sent[0].task
-        self.deadline = time.monotonic() + task.limits.wall_clock_s * task.programs + _START_S
+        self.deadline = time.monotonic() + PATIENCE * task.limits.wall_clock_s * task.programs + _START_S
 
     def close(self) -> None:
         """End the worker and all it runs, and wait for that; in a fork of its owner, only let go of it."""
@@ -296,6 +311,7 @@ class Worker:
         os.close(self._nothing)
         if os.path.lexists(self._scratch):  # which takes descriptors, where there may have been none left
             remove_tree(self._scratch)
+        os.close(self._lock)
 
     def _last_words(self) -> str:
         words = os.pread(self._log, 1 << 16, 0).decode("utf-8", "replace").strip().splitlines()
@@ -310,6 +326,41 @@ def abandon_all() -> None:
     for worker in list(_all):
         worker._socket.close()
     _all.clear()
+
+
+def _locked(folder: str) -> int:
+    """A descriptor that holds the folder's lock, as do its copies in other processes: it is in use while one has it."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _sweep(place: str) -> None:
+    """Remove the folders of workers that were killed together with their supervisors.
+
+    Only this user's, by our name, whose lock nobody has any more, and which are no longer being made.
+    """
+    try:
+        with os.scandir(place) as entries:
+            ours = [entry for entry in entries if entry.name.startswith(_SCRATCH)]
+    except PermissionError:  # a folder to make folders in, and not to look at
+        return
+    for entry in ours:
+        try:
+            seen = entry.stat(follow_symlinks=False)
+            if seen.st_uid != os.geteuid() or time.time() - seen.st_mtime < _START_S:
+                continue
+            fd = _locked(entry.path)
+        except OSError:  # it is in use, no folder, or gone
+            continue
+        try:
+            remove_tree(entry.path)
+        finally:
+            os.close(fd)
 
 
 def memory_file(name: str, data: bytes = b"", sealed: bool = False) -> int:
@@ -335,6 +386,8 @@ def memory_file(name: str, data: bytes = b"", sealed: bool = False) -> int:
 
 
 def _read(fd: int, most: int) -> bytes:
+    """What the file holds, at most so much."""
+    most = min(most, os.fstat(fd).st_size)
     data = os.pread(fd, most, 0)
     while len(data) < most and (more := os.pread(fd, most - len(data), len(data))):
         data += more

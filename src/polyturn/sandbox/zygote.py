@@ -22,6 +22,7 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 
 from . import child
 from .confine import Plan, enter_namespaces, tie_to_parent
@@ -38,8 +39,11 @@ FDS = 6  # of each child: stdin, stdout, stderr, request, results, channel
 ANSWER = struct.Struct("<iIddQ")  # for each child: wait status, causes, cpu_s, wall_s, peak KiB
 LENGTH = struct.Struct("<I")  # of the text that follows: why a child could not be confined; after start, JSON
 OVERSPENT, OVERDUE, FLOODED, ENDED = 1, 2, 4, 8  # why the zygote killed a child; ENDED: its job was over
-EXHAUSTED = 16  # the kernel killed processes of the job because its cgroup had no memory left
+EXHAUSTED, STARVED = 16, 32  # the kernel killed processes of the job: its cgroup had no memory left, or the host
 
+PATIENCE = 4  # times its wall limit that a job may take while it computes
+
+_LOOK_S, _COMPUTES = 1.0, 0.1  # for how long it is looked at, and the share of a CPU's time that says so
 _LOW = 10  # descriptors below are for the child
 _MOST_FDS = 1024
 _TICK_S = 0.05
@@ -60,6 +64,9 @@ def start(control: int, settings: Settings, ask: int, answer: int) -> None:
     supervisor as the reason why a layer is missing.
     """
     connection, ask, answer = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOW) for fd in (control, ask, answer))
+    for fd in {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, connection, ask, answer}:
+        with suppress(OSError):  # the one that listed them is closed already
+            os.close(fd)  # the numbers are the supervisor's, and may be larger than what a child closes
     for fd in range(3, _LOW):
         os.dup2(0, fd)  # so that what is opened from now on is out of the way of a child's descriptors
     connection = socket.socket(fileno=connection)
@@ -226,7 +233,9 @@ def _run(job: Job, descriptors: list[list[int]], plan: Plan, connection: socket.
         if not one.ended:
             one.stop(ENDED)
             one.reap(began)
-    cause = EXHAUSTED if plan.account.memory_kills() > kills else 0
+    cause, (killed, hit) = 0, plan.account.memory_kills()
+    if killed > kills[0]:
+        cause = EXHAUSTED if hit > kills[1] else STARVED
     answers = [
         ANSWER.pack(one.status, one.causes | cause, cpu_s, one.wall, one.peak)
         for one, cpu_s in zip(children, clocks(), strict=True)
@@ -254,7 +263,7 @@ def _watch(
     for one in children:
         if one.pidfd is not None:
             poll.register(one.pidfd, select.POLLIN)
-    deadline = began + job.wall_s
+    wall_clock = _WallClock(began, job.wall_s)
     first = children[0]
     wait = min(_TICK_S, job.cpu_s / _CPUS)
     while True:
@@ -268,14 +277,42 @@ def _watch(
                     poll.unregister(fd)
         if first.ended or (first.pidfd is None and first.reap(began, os.WNOHANG)):
             return
-        overdue = time.monotonic() > deadline
-        for one, cpu_s in zip(children, clocks(), strict=True):
+        used = clocks()
+        overdue = wall_clock.ran_out(sum(used))
+        for one, cpu_s in zip(children, used, strict=True):
             if not one.ended and (cause := OVERDUE if overdue else one.overstep(job, cpu_s)):
                 one.stop(cause)
                 if one is not first:
                     first.stop(ENDED)
                 first.reap(began)
                 return
+
+
+class _WallClock:
+    """The wall limit of a job: for programs that wait, not for those that wait their turn on a busy machine.
+
+    So it does not run out while the job's CPU clock advances, up to PATIENCE times the limit.
+    """
+
+    def __init__(self, began: float, wall_s: float) -> None:
+        self._look = min(_LOOK_S, wall_s / 4)
+        self._deadline, self._latest = began + wall_s, began + PATIENCE * wall_s
+        self._seen: tuple[float, float] | None = None  # when it was looked at, and what it had used
+
+    def ran_out(self, used: float) -> bool:
+        """Whether it is to be stopped now. used: seconds of CPU time."""
+        now = time.monotonic()
+        if now < self._deadline - self._look:
+            return False
+        if self._seen is None:
+            self._seen = now, used
+        since, before = self._seen
+        if now < max(self._deadline, min(since + self._look, self._latest)):
+            return False
+        if now >= self._latest or used - before < _COMPUTES * (now - since):
+            return True
+        self._deadline, self._seen = now + self._look, (now, used)
+        return False
 
 
 def _become_child(job: Job, fds: list[int], plan: Plan, setup: int) -> None:
