@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from made import Listed, mixed, problems_file, right, tasks_file, write_lines
 
-from polyturn.bench import runner
+from polyturn.bench import runner, shards
 from polyturn.bench.benchmarks import Benchmark, Mode, read_benchmark
+from polyturn.bench.grading import Conditions, grade_run
 from polyturn.bench.results import Run
 from polyturn.bench.samples import Sample, Settings, read_samples, samples_path
 from polyturn.sandbox import Isolation, Limits
@@ -28,7 +29,7 @@ def mtpb(tmp_path: Path) -> Benchmark:
 
 
 def settings(benchmark: Benchmark, shard: str = "0/1") -> Settings:
-    return Settings(benchmark.name, benchmark.digest, Listed.name, Listed.digest, None, 0.95, None, 0, shard)
+    return Settings(benchmark.name, benchmark.digest, Listed.name, Listed.digest, None, 0.95, None, 0, shard=shard)
 
 
 def draw(
@@ -40,11 +41,19 @@ def draw(
     shard: str = "0/1",
     temperatures: Sequence[float] = (0.2,),
 ) -> None:
-    runner.draw_run(folder, benchmark, model, settings(benchmark, shard), modes, temperatures, n, lambda line: None)
+    runner.draw_run(folder, benchmark, model, settings(benchmark, shard), modes, temperatures, n, said.append)
+
+
+said: list[str] = []  # by the latest commands
+
+
+@pytest.fixture(autouse=True)
+def nothing_said() -> None:
+    said.clear()
 
 
 def grade(folder: Path, benchmark: Benchmark, *graders: str) -> dict[tuple[str, str], Run]:
-    runs = runner.grade_run(folder, benchmark, graders, QUICK, 2, FULL, lambda line: None)  # pyright: ignore[reportArgumentType]
+    runs = grade_run(folder, benchmark, graders, Conditions(QUICK, 2, FULL), said.append)  # pyright: ignore[reportArgumentType]
     return {(run.mode, run.grader): run for run in runs}
 
 
@@ -128,11 +137,11 @@ def test_shards_together_are_the_whole(tmp_path: Path, mtpb: Benchmark) -> None:
     for number, part in enumerate(parts):
         draw(part, mtpb, Listed(mixed), ("multi", "single"), n=3, shard=f"{number}/3")
     grade(parts[0], mtpb, "strict")
-    runner.merge([parts[2], parts[0], parts[1]], tmp_path / "merged")
+    shards.merge([parts[2], parts[0], parts[1]], tmp_path / "merged")
     grade(tmp_path / "merged", mtpb, "strict")
     assert files(tmp_path / "merged") == files(tmp_path / "whole")
     with pytest.raises(UserError, match="missing: 1/3"):
-        runner.merge([parts[0], parts[2]], tmp_path / "two")
+        shards.merge([parts[0], parts[2]], tmp_path / "two")
 
 
 def test_samples_of_other_tools(tmp_path: Path) -> None:

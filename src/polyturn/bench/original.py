@@ -54,16 +54,20 @@ def grade_original(
             expected.append(gold)
             yield child_source("original_child.py", f"({source!r}, {float(alarm_s)!r})")
 
+    with closing(run_programs(sources(), limits_in_force(limits, alarm_s), workers, isolation)) as results:
+        for result in results:
+            yield _judged(result, expected.popleft())
+
+
+def limits_in_force(limits: Limits, alarm_s: float = ALARM_S) -> Limits:
+    """What the sandbox holds a program to that the alarm interrupts: no clock ends it before."""
     backstop = 1.25 * alarm_s + 1
-    held = replace(
+    return replace(
         limits,
         cpu_s=max(limits.cpu_s, backstop),
         wall_s=max(limits.wall_clock_s, backstop),
         output_bytes=_REPORT_BYTES,
     )
-    with closing(run_programs(sources(), held, workers, isolation)) as results:
-        for result in results:
-            yield _judged(result, expected.popleft())
 
 
 def accepts(value: object, gold: object) -> bool:
