@@ -236,7 +236,7 @@ def _published_tables(benchmark: str, rows: Sequence[Published]) -> list[Table]:
 
 
 def _names(runs: Iterable[Run]) -> Name:
-    """How to call the model of a run: by its name, and where several have it by its digest or the settings that differ."""
+    """How to call the model of a run: by its name, and where several have it by digest or the settings that differ."""
     runs = list(runs)
     models = {(run.model, run.key.digest) for run in runs}
     shared = Counter(model for model, _ in models)

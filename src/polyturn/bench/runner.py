@@ -107,10 +107,8 @@ def _draw(
         say(f"{mode}: at temperature 0 all samples are alike, so one is drawn and not {n}.")
     wanted, left_out = work(benchmark, mode, n if heat else 1, settings.shard)
     if left_out:
-        number = "none" if left_out == len(benchmark.cases) else f"{left_out} of {len(benchmark.cases)}"
-        end = "nothing is drawn" if number == "none" else "they are left out"
-        has = "has" if number == "none" else "have no"
-        say(f"{mode}: {number} problems {has} reference code, which this mode needs; {end}.")
+        end = "nothing is drawn" if left_out == len(benchmark.cases) else "they are left out"
+        say(f"{mode}: {left_out} of {len(benchmark.cases)} problems have no reference code, which it needs; {end}.")
     path = samples_path(folder, mode, heat)
     there = {sample.key for sample in stored_samples(path, benchmark)}
     missing = {key: script for key, script in wanted.items() if key not in there}
