@@ -483,8 +483,8 @@ def test_temperatures_that_print_alike_are_not_one(tmp_path: Path, mtpb: Benchma
 
 @pytest.mark.parametrize("wrong", [{"top_p": 0.0}, {"top_p": 1.5}, {"shard": "3/3"}])
 def test_settings_out_of_range_leave_nothing_behind(tmp_path: Path, mtpb: Benchmark, wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError):
-        given = replace(settings(mtpb), **wrong)
+    given = replace(settings(mtpb), **wrong)
+    with pytest.raises(UserError, match=r"give"):
         runner.draw_run(tmp_path / "run", mtpb, Listed(), given, ("multi",), (0.2,), 1, said.append)
     with pytest.raises(UserError, match="temperature"):
         draw(tmp_path / "run", mtpb, Listed(), temperatures=(0.2, -1.0))
@@ -494,8 +494,8 @@ def test_settings_out_of_range_leave_nothing_behind(tmp_path: Path, mtpb: Benchm
 @pytest.mark.parametrize("other", [{"chat": True}, {"protocol": 99}, {"seed": 1}, {"endpoint": "http://host/v1"}])
 def test_samples_of_other_settings_are_never_mixed(tmp_path: Path, mtpb: Benchmark, other: dict[str, Any]) -> None:
     draw(tmp_path / "run", mtpb, Listed(), n=1)
+    given = replace(settings(mtpb), **other)
     with pytest.raises(UserError, match=f"with {next(iter(other))}"):
-        given = replace(settings(mtpb), **other)
         runner.draw_run(tmp_path / "run", mtpb, Listed(), given, ("multi",), (0.2,), 2, said.append)
 
 

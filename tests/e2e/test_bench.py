@@ -42,6 +42,21 @@ PROBLEMS = [
         "reference": ["g = {g}", "print(sum(g))"],
         "max_gen_length": 48,
     },
+    {
+        "id": "twice",
+        "name": "Longer and longer words",
+        "category": "string",
+        "prefix": "",
+        "prompts": [
+            "Create a list {name} with the value {words}.",
+            "Reassign {name} to all strings in {name} longer than 4 characters.",
+            "Reassign {name} to all strings in {name} longer than 5 characters.",
+            "Print {name}.",
+        ],
+        "inputs": [{"name": "box", "words": ["ranch", "journey"]}, {"name": "row", "words": ["mask", "biscuit"]}],
+        "outputs": [["journey"], ["biscuit"]],
+        "max_gen_length": 48,
+    },
 ]
 
 
@@ -80,12 +95,9 @@ def lines_of(path: Path) -> int:
 def test_killed_at_any_moment_a_run_ends_the_same(tmp_path: Path, command: list[str]) -> None:
     whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, timeout=300)
     assert whole.returncode == 0, whole.stderr
-    assert "oracle: 1 of 2 problems" in whole.stderr
-    moments = [
-        ("samples/multi-t0.8.jsonl", 2),
-        ("samples/concat-t0.8.jsonl", 3),
-        ("graded/oracle-t0.8-strict.jsonl", 2),
-    ]
+    assert "oracle: 2 of 3 problems" in whole.stderr
+    # our engine tells samples in groups: in multi those of two turns, then those of three, then those of four
+    moments = [("samples/multi-t0.8.jsonl", 2), ("samples/multi-t0.8.jsonl", 7), ("graded/multi-t0.8-strict.jsonl", 2)]
     for name, count in moments:
         least = len((tmp_path / "whole" / name).read_text().splitlines())
         kill_at([*command, str(tmp_path / "killed")], tmp_path / "killed" / name, count, least)

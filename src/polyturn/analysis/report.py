@@ -151,8 +151,8 @@ def _partial_notes(runs: Iterable[Run], name: Name) -> list[str]:
 
 def _context_notes(runs: Iterable[Run], name: Name) -> list[str]:
     return [
-        f"† context too short: {run.too_long} of {run.samples} samples of {name(run)}, {run.mode}, T {_heat(run)}, did not "
-        "fit into the model's context; they were not run, and count as not passed."
+        f"† context too short: {run.too_long} of {run.samples} samples of {name(run)}, {run.mode}, T {_heat(run)}, did "
+        "not fit into the model's context; they were not run, and count as not passed."
         for run in runs
         if run.too_long
     ]
