@@ -9,9 +9,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made import PROBLEMS, Listed, mixed, problems_file, right, tasks_file, write_lines
 
+from polyturn.analysis.perplexity import study
 from polyturn.analysis.report import report
 from polyturn.bench import runner, shards
 from polyturn.bench.baseline import Baseline
@@ -554,12 +556,13 @@ def test_single_turns_of_an_oracle_are_no_samples_file(tmp_path: Path, mtpb: Ben
         runner.take_samples(samples_path(tmp_path / "run", "oracle", 0.2), tmp_path / "other", mtpb)
 
 
-def test_references_pass_and_wrong_ones_do_not(tmp_path: Path, mtpb: Benchmark) -> None:
+def test_the_files_own_solutions_pass(tmp_path: Path, mtpb: Benchmark) -> None:
     functions = read_benchmark("humaneval", tasks_file(tmp_path))
     conditions = Conditions(QUICK, 2, FULL)
-    for benchmark, grader, number in ((functions, "tests", 2), (mtpb, "strict", 2), (mtpb, "original", 2)):
-        verdicts = [result.verdict for _, result in grade_references(benchmark, grader, conditions)]
-        assert verdicts == ["passed"] * number
+    for benchmark in (functions, mtpb):
+        for grader in benchmark.graders:
+            verdicts = [result.verdict for _, result in grade_references(benchmark, grader, conditions)]
+            assert verdicts == ["passed", "passed"]
 
 
 # ---- where programs break
@@ -578,3 +581,38 @@ def test_breaks_without_a_line_have_no_turn(tmp_path: Path, mtpb: Benchmark) -> 
     first, second = table["turns"][:2]
     assert (first["written"], first["alive"]) == (2, 0)  # no turn of what is no Python has run
     assert second["broke"] == {"syntax": 2}
+
+
+# ---- perplexity
+
+
+class Even:
+    """Gives every character the probability a half."""
+
+    def log_probabilities(self, pieces: Sequence[str]) -> list[np.ndarray]:
+        return [np.full(len(piece), np.log(0.5)) for piece in pieces]
+
+
+def test_perplexity_is_studied_with_a_grader_that_is_there(tmp_path: Path, mtpb: Benchmark) -> None:
+    draw(tmp_path / "run", mtpb, Listed(), ("multi", "single", "oracle"), n=1)
+    grade(tmp_path / "run", mtpb, "original")
+    studied = study(tmp_path / "run", mtpb, Even(), said.append)["runs"]
+    assert [(table["mode"], table["grader"], table["all"]["mean"]) for table in studied] == [
+        ("multi", "original", 2.0),
+        ("single", "original", 2.0),
+    ]
+    text = " ".join(report([tmp_path / "run"], "table", width=200).split())
+    assert "Perplexity of prompts" in text
+    assert "Left out" not in text
+    draw(tmp_path / "run", mtpb, Listed(), ("multi",), n=2)
+    grade(tmp_path / "run", mtpb, "original")
+    assert "Left out: multi, studied of other samples" in " ".join(
+        report([tmp_path / "run"], "table", width=200).split()
+    )
+
+
+def test_where_no_perplexity_can_be_studied_it_is_said(tmp_path: Path, mtpb: Benchmark) -> None:
+    draw(tmp_path / "run", mtpb, Listed(), ("oracle",), n=1)
+    grade(tmp_path / "run", mtpb, "strict")
+    assert study(tmp_path / "run", mtpb, Even(), said.append)["runs"] == []
+    assert "No perplexity was studied" in said[-1]

@@ -22,7 +22,6 @@ from polyturn.bench.original_child import REPORT, casts
 from polyturn.sandbox import Isolation, Limits, ProgramError, Result, run_programs
 from polyturn.sandbox.limits import DEFAULT_ISOLATION, DEFAULT_LIMITS
 
-VERSION = "original-1"
 ALARM_S = 20.0
 _REPORT_BYTES = 8 << 20  # more than a report can have
 _NUMERIC = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
