@@ -23,8 +23,8 @@ import time
 import venv
 from pathlib import Path
 
-from polyturn.bench import runner
 from polyturn.bench.benchmarks import read_benchmark
+from polyturn.bench.grading import Conditions, grade_run
 from polyturn.bench.samples import Key, Sample, Settings, open_run
 from polyturn.sandbox import Isolation, Limits
 
@@ -98,7 +98,7 @@ def grade(name: str, grader: str, share: float, workers: int) -> dict[str, float
         lines = (json.dumps(sample.to_json()) + "\n" for sample in samples)
         (out / "samples" / f"{mode}-t0.2.jsonl").write_text("".join(lines))
         begun = time.perf_counter()
-        runs = runner.grade_run(out, benchmark, (grader,), Limits(), workers, Isolation(), print)  # pyright: ignore
+        runs = grade_run(out, benchmark, (grader,), Conditions(Limits(), workers, Isolation()), print)  # pyright: ignore
         seconds = time.perf_counter() - begun
         assert runs[0].verdicts == {"passed": len(samples)}, runs[0].verdicts
     figures = {"programs": len(samples), "seconds": round(seconds, 1), "per_second": round(len(samples) / seconds, 1)}

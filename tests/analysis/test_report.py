@@ -202,6 +202,90 @@ def test_no_folder_and_damaged_folders_are_refused(tmp_path: Path) -> None:
         report([tmp_path], "table")
 
 
+def seeded(seed: int, rates: Sequence[float] = LOW, **other: Any) -> Run:
+    return run(rates, settings={"digest": "aaaaaaaaaaaa", "data": "dddd", "seed": seed}, **other)
+
+
+def test_two_seeds_stand_side_by_side(tmp_path: Path) -> None:
+    one, two = written(tmp_path / "one", seeded(0)), written(tmp_path / "two", seeded(1, HIGH))
+    tables = markdown_tables(report([one, two], "markdown"))
+    assert [row[0] for row in tables["mtpb, grader strict: 8 problems"][1:]] == ["micro seed=0", "micro seed=1"]
+    (difference,) = as_json(one, two)["differences"]
+    assert difference["settings_differ"] == ["seed"]
+    text = report([one, two], "table", width=200)
+    assert "micro seed=1‡" in text
+    assert "‡ micro seed=1 and micro seed=0, T 0.2, also differ in seed." in text
+    rows = list(csv.DictReader(StringIO(report([one, two], "csv"))))
+    assert [row["seed"] for row in rows] == ["0", "1"]
+
+
+def test_models_drawn_with_other_settings_are_compared_with_a_note(tmp_path: Path) -> None:
+    base = written(tmp_path / "base", seeded(0))
+    tuned, alike = (written(tmp_path / f"tuned{s}", seeded(s, HIGH, model=f"tuned{s}")) for s in (1, 0))
+    text = " ".join(report([base, tuned], "table", width=200).split())
+    assert "‡ tuned1 and micro, T 0.2, also differ in seed." in text
+    assert "‡" not in report([base, alike], "table", width=200)
+    assert "seed=" not in text
+
+
+def test_guesses_of_all_and_of_fair_cases_stand_beside_their_rates(tmp_path: Path) -> None:
+    folder = written(tmp_path, run(LOW, baseline=0.25, fair_baseline=0.125))
+    header, cells = markdown_tables(report([folder], "markdown"))["mtpb, grader strict: 8 problems"]
+    assert header[-4:] == ["pass rate", "guess", "fair", "fair guess"]
+    assert (cells[-3], cells[-1]) == ("25.0", "12.5")
+    (row,) = csv.DictReader(StringIO(report([folder], "csv")))
+    assert (row["baseline"], row["fair_baseline"]) == ("0.25", "0.125")
+    assert as_json(folder)["runs"][0]["fair_baseline"] == 0.125
+
+
+# ---- studies
+
+
+GROUP = {"problems": 2, "mean": 3.5, "standard_error": 0.5}
+
+
+def perplexity_of(measured: Run) -> dict[str, Any]:
+    which = {"of": measured.fingerprint, "mode": "multi", "temperature": 0.2, "grader": "strict"}
+    return {**which, "all": GROUP, "passed": GROUP, "not_passed": GROUP, "by_turns": {"2": GROUP}}
+
+
+def test_a_study_of_other_samples_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    studied, changed = run(LOW), run(HIGH)
+    folder = written(tmp_path, studied)
+    (tmp_path / "perplexity.json").write_text(json.dumps({"schema": 1, "runs": [perplexity_of(studied)]}))
+    assert "3.5 ± 0.5 (2)" in report([folder], "table", width=200)
+    assert as_json(folder)["perplexity"][str(folder)][0]["all"] == GROUP
+    written(tmp_path, changed)
+    text = " ".join(report([folder], "table", width=200).split())
+    assert "3.5 ± 0.5 (2)" not in text
+    assert "Left out: multi, studied of other samples or scores" in text
+    assert as_json(folder).get("perplexity") is None
+    assert as_json(folder)["perplexity_stale"] == {str(folder): ["multi"]}
+
+
+def test_what_ended_texts_is_told_for_each_mode(tmp_path: Path) -> None:
+    turn = {"turn": 1, "written": 4, "alive": 3, "broke": {"name": 1}, "blamed": 1}
+    tables = [
+        {
+            **{
+                "mode": mode,
+                "temperature": 0.2,
+                "grader": "strict",
+                "outcomes": {"passed": 4},
+                "unknown": {"timeout": 2},
+            },
+            "turns": [{**turn, "ended_by": {rule: {"samples": 4, "passed": 1}}}],
+        }
+        for mode, rule in (("multi", "length"), ("single", "second print"))
+    ]
+    (tmp_path / "turns.json").write_text(json.dumps({"schema": 1, "runs": tables}))
+    text = report([written(tmp_path, run(LOW))], "markdown")
+    found = markdown_tables(text)
+    assert found["What ended turns, mode multi, T 0.2"][1] == ["length", "4", "25.0"]
+    assert found["What ended turns, mode single, T 0.2"][1] == ["second print", "4", "25.0"]
+    assert "a turn that is not known (timeout 2)" in text
+
+
 # ---- published scores
 
 

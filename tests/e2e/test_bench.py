@@ -2,7 +2,7 @@
 
 import json
 import os
-import random
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +42,21 @@ PROBLEMS = [
         "reference": ["g = {g}", "print(sum(g))"],
         "max_gen_length": 48,
     },
+    {
+        "id": "twice",
+        "name": "Longer and longer words",
+        "category": "string",
+        "prefix": "",
+        "prompts": [
+            "Create a list {name} with the value {words}.",
+            "Reassign {name} to all strings in {name} longer than 4 characters.",
+            "Reassign {name} to all strings in {name} longer than 5 characters.",
+            "Print {name}.",
+        ],
+        "inputs": [{"name": "box", "words": ["ranch", "journey"]}, {"name": "row", "words": ["mask", "biscuit"]}],
+        "outputs": [["journey"], ["biscuit"]],
+        "max_gen_length": 48,
+    },
 ]
 
 
@@ -60,18 +75,32 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_killed_at_random_moments_a_run_ends_the_same(tmp_path: Path, command: list[str]) -> None:
-    begun = time.monotonic()
-    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, timeout=300)
-    took = time.monotonic() - begun
-    assert whole.returncode == 0, whole.stderr
-    assert "oracle: 1 of 2 problems" in whole.stderr
-    chance = random.Random(0)
-    for _ in range(3):
-        process = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        time.sleep(took * chance.uniform(0.3, 0.9))
+def kill_at(command: list[str], path: Path, count: int, whole: int) -> None:
+    """Kill a run once a file has so many lines, and see that it was killed, and before the file was whole."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and lines_of(path) < count:
+            time.sleep(0.002)
+    finally:
         process.kill()
-        process.communicate()
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert count <= lines_of(path) < whole
+
+
+def lines_of(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_killed_at_any_moment_a_run_ends_the_same(tmp_path: Path, command: list[str]) -> None:
+    whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, timeout=300)
+    assert whole.returncode == 0, whole.stderr
+    assert "oracle: 2 of 3 problems" in whole.stderr
+    # our engine tells samples in groups: in multi those of two turns, then those of three, then those of four
+    moments = [("samples/multi-t0.8.jsonl", 2), ("samples/multi-t0.8.jsonl", 7), ("graded/multi-t0.8-strict.jsonl", 2)]
+    for name, count in moments:
+        least = len((tmp_path / "whole" / name).read_text().splitlines())
+        kill_at([*command, str(tmp_path / "killed")], tmp_path / "killed" / name, count, least)
     done = subprocess.run([*command, str(tmp_path / "killed")], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == whole.stdout

@@ -146,6 +146,13 @@ def test_what_is_sent_is_what_openai_takes(url: str) -> None:
     assert (endpoint.usage.prompt_tokens, endpoint.usage.completion_tokens) == (5, 3)
 
 
+def test_a_sample_knows_how_many_tokens_the_server_counted(url: str) -> None:
+    endpoint = Endpoint(url + "/", "any")  # a slash more is the same address
+    assert endpoint.base == Endpoint(url, "any").base
+    (completion,) = ask(endpoint, "x = 1\n").values()
+    assert (completion.ids, completion.tokens) == ([], 3)
+
+
 def test_the_fifth_stop_string_counts_too(url: str) -> None:
     request = TextRequest(("x",), Sampling(stop=("1a", "1b", "1c", "1d", " ="), seed=5))
     ((_, completion),) = Endpoint(url, "m").complete_texts([request])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyturn.synthesis.truncate import truncate, turn_end
+from polyturn.synthesis.truncate import Prints, truncate, turn_end
 
 RULES = [
     ("xs = [1]\n\n# Next step\nys = 2", "xs = [1]", "next intent"),
@@ -115,21 +115,26 @@ LINES = st.sampled_from(
 
 
 WHOLE = {
-    "steps under comments of their own": ("x = 1\n# then\ny = x\nprint(y)", 1, None),
-    "a comment behind the answer": ("x = 1\n# show it\nprint(x)\n# Example 2\nx = 3", 1, "next intent"),
-    "a print too many": ("print(1)\nprint(2)\nprint(3)", 2, "second print"),
-    "functions apart by two empty lines": ("def f():\n    return 1\n\n\nx = f()\n\n\nprint(x)", 1, None),
-    "prose before any answer": ('x = 1\n"""That was x."""\nprint(x)', 1, "prose"),
+    "steps under comments of their own": ("x = 1\n# then\ny = x\nprint(y)", (1, 1), None),
+    "a comment behind the answer": ("x = 1\n# show it\nprint(x)\n# Example 2\nx = 3", (1, 3), "next intent"),
+    "a print too many": ("print(1)\nprint(2)\nprint(3)", (2, 2), "second print"),
+    "a print for each intent": ("x = [1]\nprint(x)\ny = sum(x)\nprint(y)", (1, 2), None),
+    "a print more than intents": ("print(1)\nprint(2)\nprint(3)", (1, 2), "second print"),
+    "a gap between a print not asked for and the next": ("print(1)\n\n\nx = 2\nprint(x)", (1, 2), "two empty lines"),
+    "functions apart by two empty lines": ("def f():\n    return 1\n\n\nx = f()\n\n\nprint(x)", (1, 1), None),
+    "prose before any answer": ('x = 1\n"""That was x."""\nprint(x)', (1, 1), "prose"),
 }
 
 
 @pytest.mark.parametrize(("text", "prints", "reason"), WHOLE.values(), ids=WHOLE.keys())
-def test_a_whole_program_ends_once_it_has_shown_what_was_asked_for(text: str, prints: int, reason: str | None) -> None:
-    assert truncate(text, prints=prints).reason == reason
+def test_a_whole_program_ends_once_it_has_shown_what_was_asked_for(
+    text: str, prints: tuple[int, int], reason: str | None
+) -> None:
+    assert truncate(text, prints=Prints(*prints)).reason == reason
 
 
-@given(st.lists(LINES, max_size=12).map("\n".join), st.sampled_from([None, 1, 2]))
-def test_a_sampler_may_stop_at_once(text: str, prints: int | None) -> None:
+@given(st.lists(LINES, max_size=12).map("\n".join), st.sampled_from([None, Prints(1, 1), Prints(1, 2), Prints(2, 2)]))
+def test_a_sampler_may_stop_at_once(text: str, prints: Prints | None) -> None:
     """What the sampler sees first, as the text grows character by character, is what the whole text says."""
     ends = [(n, turn_end(text[:n], prints)) for n in range(len(text) + 1)]
     sure = [(n, end) for n, end in ends if end is not None]

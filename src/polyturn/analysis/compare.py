@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from polyturn.bench.results import Run
+from polyturn.bench.results import GRADING, SAMPLING, Run
 from polyturn.bench.statistics import Paired, paired
 
 
@@ -30,12 +30,16 @@ class Best:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much better `a` is than `b`, which differ only in the mode, or only in the model."""
+    """How much better `a` is than `b`, which differ in the mode, or in the model and perhaps in settings.
+
+    settings: the names of settings in which they differ besides.
+    """
 
     of: Literal["mode", "model"]
     a: Run
     b: Run
     paired: Paired
+    settings: tuple[str, ...] = ()
 
 
 def best_temperatures(runs: Iterable[Run]) -> list[Best]:
@@ -57,21 +61,27 @@ def best_temperatures(runs: Iterable[Run]) -> list[Best]:
 def compare(runs: Sequence[Run]) -> list[Comparison]:
     """Differences of pass rate on the same problems, all else equal.
 
-    Of modes: `multi`, or the first where it is not there, less each of the others. Of models: each of the others less
-    the first that is given.
+    Of modes: `multi`, or the first where it is not there, less each of the others. Of models, or of one model with
+    other settings, such as its seed: each of the others less the first that is given.
     """
     pairs: list[tuple[Literal["mode", "model"], Run, Run]] = []
     for group in _groups(runs, "mode"):
         base = next((run for run in group if run.mode == "multi"), group[0])
         pairs.extend(("mode", base, run) for run in group if run is not base)
-    for group in _groups(runs, "model", "digest"):
+    for group in _groups(runs, "model", "digest", "sampling"):
         pairs.extend(("model", run, group[0]) for run in group[1:])
     found: list[Comparison] = []
     for of, a, b in pairs:
         result = paired(a.scores, b.scores)
         if result is not None:  # the two have problems in common
-            found.append(Comparison(of, a, b, result))
+            found.append(Comparison(of, a, b, result, differing([a, b])))
     return found
+
+
+def differing(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The names of settings that are not the same in all these runs."""
+    first = runs[0].settings
+    return tuple(name for name in SAMPLING + GRADING if any(run.settings.get(name) != first.get(name) for run in runs))
 
 
 def _groups(runs: Iterable[Run], *fields: str) -> list[list[Run]]:

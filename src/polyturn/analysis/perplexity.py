@@ -14,7 +14,7 @@ those that some sample passed and those that none did; by number of turns. `±` 
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Protocol
@@ -36,19 +36,25 @@ class Scorer(Protocol):
     def log_probabilities(self, pieces: Sequence[str]) -> list[np.ndarray]: ...  # noqa: D102
 
 
-def study(folder: Path, benchmark: Benchmark, model: Scorer) -> dict[str, Any]:
+def study(folder: Path, benchmark: Benchmark, model: Scorer, say: Callable[[str], None]) -> dict[str, Any]:
     """Study the runs of a folder that has results, and write `perplexity.json` there.
+
+    Whether a problem was passed is taken from the first of the benchmark's graders that the folder has results of.
 
     Raises:
         UserError: the folder has no results, or its samples are damaged.
     """
     tables = []
+    results = read_results(folder)
     for mode in benchmark.modes:
-        runs = [r for r in read_results(folder) if r.mode == mode and r.grader == benchmark.graders[0]]
-        if runs and mode != "oracle":
-            run = min(runs, key=lambda run: run.temperature or 0.0)
+        runs = [run for run in results if run.mode == mode and run.temperature is not None]
+        grader = next((grader for grader in benchmark.graders if any(run.grader == grader for run in runs)), None)
+        if grader is not None and mode != "oracle":
+            run = min((run for run in runs if run.grader == grader), key=lambda run: run.temperature or 0.0)
             prompts = _prompts(folder, benchmark, mode, run.temperature or 0.0)
             tables.append(_table(run, benchmark, _perplexities(prompts, model, mode)))
+    if not tables:
+        say("No perplexity was studied: only modes multi, single and concat have prompts to study.")
     outcome = {"schema": SCHEMA, "runs": tables}
     write_text(folder / "perplexity.json", json.dumps(outcome, indent=1) + "\n")
     return outcome
@@ -91,6 +97,7 @@ def _table(run: Run, benchmark: Benchmark, perplexities: Mapping[str, float]) ->
         if task in benchmark.problems:
             by_turns[len(benchmark.problems[task].prompts)].append(value)
     return {
+        "of": run.fingerprint,
         "benchmark": run.benchmark,
         "model": run.model,
         "mode": run.mode,

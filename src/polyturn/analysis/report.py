@@ -17,11 +17,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
-from polyturn.analysis.compare import Best, Comparison, best_temperatures, compare
+from polyturn.analysis.compare import Best, Comparison, best_temperatures, compare, differing
 from polyturn.analysis.published import Published, protocol, published
-from polyturn.analysis.studies import read_study, study_tables
+from polyturn.analysis.studies import perplexities, read_study, study_tables
 from polyturn.analysis.tables import Table, to_markdown, to_terminal
-from polyturn.bench.results import DIGITS, Interval, Run, RunKey, read_results
+from polyturn.bench.results import DIGITS, SAMPLING, Interval, Run, RunKey, read_results
 from polyturn.utils.errors import UserError
 
 SCHEMA = 1
@@ -55,7 +55,10 @@ def report(
         return _json(folders, runs, rows, with_published)
     tables = all_tables(runs, rows)
     for folder in folders:
-        tables += [replace(t, title=f"{folder}: {t.title}") if len(folders) > 1 else t for t in study_tables(folder)]
+        tables += [
+            replace(t, title=f"{folder}: {t.title}") if len(folders) > 1 else t
+            for t in study_tables(folder, read_results(folder))
+        ]
     return to_markdown(tables) if format == "markdown" else to_terminal(tables, width)
 
 
@@ -110,22 +113,31 @@ def _rates(title: str, runs: Sequence[Run], name: Name) -> Table:
     guess = any(run.baseline is not None for run in runs)
     rows = [
         [
-            name(run) + ("*" if run.partial else ""),
+            name(run) + ("*" if run.partial else "") + ("†" if run.too_long else ""),
             run.mode,
             _heat(run),
             str(run.n),
             _rate(run.pass_rate, run.ci95),
-            *([_rate(run.fair_pass_rate, run.fair_ci95)] if fair else []),
             *([_percent(run.baseline)] if guess else []),
+            *([_rate(run.fair_pass_rate, run.fair_ci95)] if fair else []),
+            *([_percent(run.fair_baseline)] if fair and guess else []),
         ]
         for run in runs
     ]
     notes = ["In percent, with the 95 % interval over problems. T: temperature. n: samples a case."]
     notes += ["fair: without the cases that no right program passes."] if fair else []
     notes += ["guess: always the commonest answer."] if guess else []
-    columns = ["model", "mode", "T", "n", "pass rate", *(["fair"] if fair else []), *(["guess"] if guess else [])]
+    rates = ["pass rate", *(["guess"] if guess else [])]
+    rates += ["fair", *(["fair guess"] if guess else [])] if fair else []
+    columns = ["model", "mode", "T", "n", *rates]
     size = f"{problems} problems" + (f", {cases} cases" if cases != problems else "")
-    return Table(f"{title}: {size}", columns, rows, 2, [" ".join(notes), *_partial_notes(runs, name)])
+    return Table(
+        f"{title}: {size}",
+        columns,
+        rows,
+        2,
+        [" ".join(notes), *_partial_notes(runs, name), *_context_notes(runs, name)],
+    )
 
 
 def _partial_notes(runs: Iterable[Run], name: Name) -> list[str]:
@@ -134,6 +146,15 @@ def _partial_notes(runs: Iterable[Run], name: Name) -> list[str]:
         f"are missing; its scores are over the {run.problems} problems and {run.cases} cases that are there."
         for run in runs
         if run.partial
+    ]
+
+
+def _context_notes(runs: Iterable[Run], name: Name) -> list[str]:
+    return [
+        f"† context too short: {run.too_long} of {run.samples} samples of {name(run)}, {run.mode}, T {_heat(run)}, did "
+        "not fit into the model's context; they were not run, and count as not passed."
+        for run in runs
+        if run.too_long
     ]
 
 
@@ -166,12 +187,13 @@ def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Co
     for comparison in compared:
         run = named(comparison)
         result = comparison.paired
-        partial = "*" if comparison.a.partial or comparison.b.partial else ""
+        marks = "*" if comparison.a.partial or comparison.b.partial else ""
+        marks += "‡" if comparison.settings else ""
         low, high = result.ci95
         size = result.smallest_detectable
         rows.append(
             [
-                name(run) + partial,
+                name(run) + marks,
                 run.mode,
                 _heat(run),
                 str(result.problems),
@@ -185,6 +207,11 @@ def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Co
         "test, of each row by itself. detects: the true difference that N problems show in about 4 of 5 tries."
     ]
     notes += ["* partial, see above."] if any(c.a.partial or c.b.partial for c in compared) else []
+    notes += [
+        f"‡ {name(c.a)} and {name(c.b)}, T {_heat(c.a)}, also differ in {', '.join(c.settings)}."
+        for c in compared
+        if c.settings
+    ]
     return Table(title, ["model", "mode", "T", "N", "difference", "p", "detects"], rows, 2, notes)
 
 
@@ -209,10 +236,19 @@ def _published_tables(benchmark: str, rows: Sequence[Published]) -> list[Table]:
 
 
 def _names(runs: Iterable[Run]) -> Name:
-    """How to call the model of a run: by its name, and by its digest where several have the name."""
+    """How to call the model of a run: by its name, and where several have it by digest or the settings that differ."""
+    runs = list(runs)
     models = {(run.model, run.key.digest) for run in runs}
     shared = Counter(model for model, _ in models)
-    return lambda run: run.model + (f"@{(run.key.digest or 'unknown')[:8]}" if shared[run.model] > 1 else "")
+    alike = _by(runs, lambda run: (run.model, run.key.digest))
+    differ = {model: [n for n in differing(of_model) if n in SAMPLING] for model, of_model in alike}
+
+    def name(run: Run) -> str:
+        digest = f"@{(run.key.digest or 'unknown')[:8]}" if shared[run.model] > 1 else ""
+        names = differ[run.model, run.key.digest]
+        return run.model + digest + "".join(f" {setting}={run.settings.get(setting)}" for setting in names)
+
+    return name
 
 
 def _by[T, K](items: Iterable[T], key: Callable[[T], K]) -> list[tuple[K, list[T]]]:
@@ -224,7 +260,7 @@ def _by[T, K](items: Iterable[T], key: Callable[[T], K]) -> list[tuple[K, list[T
 
 
 def _heat(run: Run) -> str:
-    return "–" if run.temperature is None else f"{run.temperature:g}"
+    return "–" if run.temperature is None else repr(run.temperature)
 
 
 def _percent(rate: float | None) -> str:
@@ -270,14 +306,17 @@ def _json(folders: Sequence[str | Path], runs: Sequence[Run], rows: Sequence[Pub
                 "b": _which(c.b, "model", "mode"),
                 **_rounded(asdict(c.paired)),
                 "partial": c.a.partial or c.b.partial,
+                "settings_differ": c.settings,
             }
             for c in compare(runs)
         ],
     }
-    for name in ("turns", "perplexity"):
-        studies = {str(folder): found for folder in folders if (found := read_study(folder, f"{name}.json"))}
-        if studies:
-            content[name] = studies
+    turns = {str(folder): found for folder in folders if (found := read_study(folder, "turns.json"))}
+    studied = {str(folder): perplexities(folder, read_results(folder)) for folder in folders}
+    content |= {"turns": turns} if turns else {}
+    for name, part in (("perplexity", 0), ("perplexity_stale", 1)):
+        found = {folder: both[part] for folder, both in studied.items() if both[part]}
+        content |= {name: found} if found else {}
     if with_published:
         content["published"] = [asdict(row) for row in rows]
     return json.dumps(content, indent=1) + "\n"
@@ -286,7 +325,7 @@ def _json(folders: Sequence[str | Path], runs: Sequence[Run], rows: Sequence[Pub
 def _record(run: Run) -> dict[str, Any]:
     """A run without the scores of single problems, which are in its results file."""
     record = {name: value for name, value in asdict(run).items() if name not in ("scores", "fair_scores")}
-    return {**record, "partial": run.partial}
+    return {**record, "partial": run.partial, "too_long": run.too_long}
 
 
 def _which(run: Run, *names: str) -> dict[str, Any]:
@@ -313,11 +352,12 @@ def _csv(runs: Sequence[Run]) -> str:
 
 
 def _row(run: Run, ks: Iterable[int]) -> dict[str, object]:
-    plain = "benchmark model mode grader temperature n problems cases samples missing".split()
+    plain = "benchmark model mode grader temperature n problems cases samples missing too_long".split()
     row: dict[str, object] = {name: getattr(run, name) for name in plain}
     row |= {"partial": str(run.partial).lower(), "model_digest": run.key.digest, "data_digest": run.key.data}
+    row |= {name: run.settings.get(name) for name in SAMPLING}
     rates = {"pass_rate": (run.pass_rate, run.ci95), "fair_pass_rate": (run.fair_pass_rate, run.fair_ci95)}
     rates |= {f"pass_at_{k}": (run.pass_at.get(str(k)), run.pass_at_ci95.get(str(k))) for k in ks}
     for name, (rate, ends) in rates.items():
         row |= {name: rate, f"{name}_low": ends and ends[0], f"{name}_high": ends and ends[1]}
-    return {**row, "baseline": run.baseline}
+    return {**row, "baseline": run.baseline, "fair_baseline": run.fair_baseline}

@@ -1,7 +1,8 @@
 """The tables of a run's studies: how programs ended, where they broke, what ended their turns, perplexity of prompts.
 
 A folder holds them as `turns.json` (`bench/breaks.py`) and `perplexity.json` (`analysis/perplexity.py`). A report shows
-them for the first grader of each run, and what goes turn by turn for the lowest temperature of mode `multi`.
+them for the first grader of each run, each mode at its lowest temperature. A study of perplexity that was made of other
+samples or scores than are there now is left out, and that is said.
 """
 
 import json
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from polyturn.analysis.tables import Table
+from polyturn.bench.results import Run
 from polyturn.utils.errors import UserError
 
 SCHEMA = 1
-ENDED = ("passed", "wrong", "syntax", "name", "type", "value", "import", "other", "timeout", "memory")
+ENDED = ("passed", "wrong", "syntax", "name", "type", "value", "import", "other", "timeout", "memory", "context")
 
 type Record = dict[str, Any]
 
@@ -33,19 +35,29 @@ def read_study(folder: str | Path, file: str) -> list[Record]:
     return content["runs"]
 
 
-def study_tables(folder: str | Path) -> list[Table]:
-    """All tables of a folder's studies. Raises UserError like `read_study`."""
+def perplexities(folder: str | Path, runs: Sequence[Run]) -> tuple[list[Record], list[str]]:
+    """The studies of perplexity that fit the runs, and the modes of stale ones. Raises UserError like `read_study`."""
+    there = {run.fingerprint for run in runs}
+    studies = read_study(folder, "perplexity.json")
+    fresh = [study for study in studies if study.get("of") in there]
+    return fresh, [study["mode"] for study in studies if study.get("of") not in there]
+
+
+def study_tables(folder: str | Path, runs: Sequence[Run]) -> list[Table]:
+    """All tables of a folder's studies; runs: its results. Raises UserError like `read_study`."""
     turns = read_study(folder, "turns.json")
     grader = turns[0]["grader"] if turns else ""
     tables = [_endings(grader, [run for run in turns if run["grader"] == grader])] if turns else []
-    multi = [run for run in turns if run["grader"] == grader and run["mode"] == "multi"]
-    if multi and multi[0]["turns"]:
-        lowest = min(multi, key=lambda run: run["temperature"])
-        tables += [_turns(lowest), _cuts(lowest)]
-    perplexities = read_study(folder, "perplexity.json")
-    if perplexities:
-        tables.append(_prompts(perplexities))
-        tables += _by_turns(perplexities)
+    for mode in dict.fromkeys(run["mode"] for run in turns):
+        of_mode = [run for run in turns if run["grader"] == grader and run["mode"] == mode and run["turns"]]
+        if of_mode:
+            lowest = min(of_mode, key=lambda run: run["temperature"] or 0.0)
+            tables += [_turns(lowest)] if mode == "multi" else []
+            tables += [_cuts(lowest)]
+    studies, stale = perplexities(folder, runs)
+    if studies or stale:
+        tables.append(_prompts(studies, stale))
+        tables += _by_turns(studies)
     return tables
 
 
@@ -71,6 +83,9 @@ def _turns(run: Record) -> Table:
         "runs: percent of the programs with this turn that ran beyond it. broke: how others raised in it. blamed: "
         "programs that broke for it, here or in a later turn that misses a name whose intent was this one."
     ]
+    if run["unknown"]:
+        broke = ", ".join(f"{name} {count}" for name, count in _commonest(run["unknown"]))
+        notes.append(f"Left out: programs that broke in a turn that is not known ({broke}).")
     title = f"Turn by turn, mode multi, T {_heat(run)}"
     return Table(title, ["turn", "programs", "runs", "blamed", "broke"], rows, 1, notes)
 
@@ -84,14 +99,21 @@ def _cuts(run: Record) -> Table:
             passed[rule] += counts["passed"]
     rows = [[rule, str(count), _percent(passed[rule], count)] for rule, count in samples.most_common()]
     notes = ["passed: percent of the programs in which a turn ended so. itself: the model ended it."]
-    return Table(f"What ended turns, mode multi, T {_heat(run)}", ["ended by", "turns", "passed"], rows, 1, notes)
+    return Table(
+        f"What ended turns, mode {run['mode']}, T {_heat(run)}", ["ended by", "turns", "passed"], rows, 1, notes
+    )
 
 
-def _prompts(runs: Sequence[Record]) -> Table:
+def _prompts(runs: Sequence[Record], stale: Sequence[str]) -> Table:
     rows = [
         [run["mode"], _heat(run), _mean(run["all"]), _mean(run["passed"]), _mean(run["not_passed"])] for run in runs
     ]
     notes = ["Mean over problems ± standard error (number of problems). passed: some sample of the problem passed."]
+    if stale:
+        notes.append(
+            f"Left out: {', '.join(stale)}, studied of other samples or scores than are there now; "
+            "`polyturn bench run` with --perplexity studies them anew."
+        )
     return Table("Perplexity of prompts", ["mode", "T", "all", "passed", "not passed"], rows, 1, notes)
 
 
@@ -112,7 +134,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _heat(run: Record) -> str:
-    return "–" if run["temperature"] is None else f"{run['temperature']:g}"
+    return "–" if run["temperature"] is None else repr(run["temperature"])
 
 
 def _mean(group: Record | None) -> str:

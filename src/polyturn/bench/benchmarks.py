@@ -16,18 +16,21 @@ mtpb           MTPB's file, or any of that form (docs/formats.md)            mul
 can cheat it. `strict` and `original` are told apart in `docs/graders.md`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
-from polyturn.bench import baseline, errata, script
+from polyturn.bench import errata, script
+from polyturn.bench.baseline import Baseline, constant_guess
 from polyturn.bench.mtpb import Problem, Problems, read_problems
-from polyturn.bench.original import grade_original
-from polyturn.bench.samples import Sample
+from polyturn.bench.original import ALARM_S, grade_original, limits_in_force
+from polyturn.bench.samples import Key, Sample
 from polyturn.bench.script import Script
 from polyturn.bench.strict import grade_strict
 from polyturn.bench.tasks import Task, Tasks, read_tasks
 from polyturn.sandbox import Isolation, Limits, Result, grade_functions
+from polyturn.synthesis.turns import Turn, program_source
 from polyturn.utils.errors import UserError
 
 type Name = Literal["humaneval", "mbpp", "mtpb"]
@@ -48,6 +51,10 @@ class Benchmark(Protocol):
     """Ids of the tasks, in order, and how many cases each has."""
     problems: Mapping[str, Problem]
     """Multi-turn problems by id; empty for other benchmarks."""
+    max_tokens: int | None
+    """The longest completion; None where each problem says it."""
+    errata_version: int | None
+    """Of the list of unfair cases, where it applies."""
 
     def scripts(self, mode: Mode, task: str, case: int) -> list[tuple[int, Script]]:
         """What to ask for a case (from 1), with the turn that it is for, or 0; nothing where the mode cannot ask it."""
@@ -63,27 +70,38 @@ class Benchmark(Protocol):
         """Whether a right program passes the case."""
         ...
 
-    def baseline(self, grader: Grader) -> float | None:
-        """The pass rate of always guessing a problem's commonest answer, or None where that has no meaning."""
+    def limits(self, grader: Grader, limits: Limits) -> dict[str, object]:
+        """What a grader holds a program to that is given these limits, as JSON values."""
+        ...
+
+    def baseline(self, grader: Grader, tasks: Collection[str]) -> Baseline | None:
+        """What always guessing a problem's commonest answer scores on these tasks; None where that has no meaning."""
+        ...
+
+    def references(self) -> list[Sample]:
+        """The file's own solutions as samples, one for each case of the tasks that have one."""
         ...
 
 
-def read_benchmark(name: Name, path: Path, max_tokens: int | None = None) -> Benchmark:
+def read_benchmark(name: Name, path: Path, max_tokens: int | None = None, chat: bool = False) -> Benchmark:
     """A benchmark from its file.
 
     Args:
         name: which benchmark.
         path: its file.
         max_tokens: the longest completion of a function; multi-turn problems say it themselves.
+        chat: a chat model is to be asked, which may answer a function to complete with all of it.
 
     Raises:
-        UserError: the file cannot be read, or is of another form.
+        UserError: the file cannot be read, or is of another form; or max_tokens has no meaning.
     """
+    if max_tokens is not None and max_tokens < 1:
+        raise UserError(f"--max-tokens is {max_tokens}; give 1 or more.")
     if name == "mtpb":
         if max_tokens is not None:
             raise UserError("The problems of mtpb say how long a turn may get; leave --max-tokens out.")
         return TurnBenchmark(name, read_problems(path))
-    return TaskBenchmark(name, read_tasks(path, name), max_tokens or MAX_TOKENS)
+    return TaskBenchmark(name, read_tasks(path, name), max_tokens or MAX_TOKENS, chat)
 
 
 class TaskBenchmark:
@@ -92,17 +110,20 @@ class TaskBenchmark:
     modes: tuple[Mode, ...] = ("single",)
     graders: tuple[Grader, ...] = ("tests", "inproc")
 
-    def __init__(self, name: Name, tasks: Tasks, max_tokens: int) -> None:
+    errata_version: int | None = None
+
+    def __init__(self, name: Name, tasks: Tasks, max_tokens: int, chat: bool) -> None:
         self.name: Name = name
         self.digest = tasks.digest
         self.cases: Mapping[str, int] = {task.id: 1 for task in tasks.items}
         self.tasks: Mapping[str, Task] = {task.id: task for task in tasks.items}
         self.problems: Mapping[str, Problem] = {}
-        self._max_tokens = max_tokens
+        self.max_tokens: int | None = max_tokens
+        self._script = lambda task: script.task_script(task, max_tokens, chat)
 
     def scripts(self, mode: Mode, task: str, case: int) -> list[tuple[int, Script]]:
         """The one prompt of a task."""
-        return [(0, script.task_script(self.tasks[task], self._max_tokens))]
+        return [(0, self._script(self.tasks[task]))]
 
     def grade(
         self, grader: Grader, samples: Iterable[Sample], limits: Limits, workers: int, isolation: Isolation
@@ -119,9 +140,21 @@ class TaskBenchmark:
         """All of them are."""
         return True
 
-    def baseline(self, grader: Grader) -> float | None:
+    def limits(self, grader: Grader, limits: Limits) -> dict[str, object]:
+        """Those given."""
+        return asdict(limits)
+
+    def baseline(self, grader: Grader, tasks: Collection[str]) -> Baseline | None:
         """A function cannot be guessed."""
         return None
+
+    def references(self) -> list[Sample]:
+        """Those of `canonical_solution` or `code`."""
+        return [
+            Sample(Key(task.id, 1, 0), task.solution, (task.solution,))
+            for task in self.tasks.values()
+            if task.solution is not None
+        ]
 
 
 class TurnBenchmark:
@@ -129,6 +162,7 @@ class TurnBenchmark:
 
     modes: tuple[Mode, ...] = get_args(Mode.__value__)
     graders: tuple[Grader, ...] = ("strict", "original")
+    max_tokens: int | None = None
 
     def __init__(self, name: Name, problems: Problems) -> None:
         self.name: Name = name
@@ -136,7 +170,7 @@ class TurnBenchmark:
         self.problems: Mapping[str, Problem] = {problem.id: problem for problem in problems.problems}
         self.cases: Mapping[str, int] = {problem.id: problem.cases for problem in problems.problems}
         self._all = problems
-        self._has_errata = errata.is_mtpb(problems)
+        self.errata_version = errata.errata().version if errata.is_mtpb(problems) else None
 
     def scripts(self, mode: Mode, task: str, case: int) -> list[tuple[int, Script]]:
         """One script, or one for each turn in `oracle`, for which the problem must have reference code."""
@@ -157,8 +191,24 @@ class TurnBenchmark:
 
     def fair(self, task: str, case: int) -> bool:
         """Not those of the errata list."""
-        return not (self._has_errata and errata.unfair(task, case))
+        return self.errata_version is None or not errata.unfair(task, case)
 
-    def baseline(self, grader: Grader) -> float | None:
+    def limits(self, grader: Grader, limits: Limits) -> dict[str, object]:
+        """`original` has an alarm that interrupts a program, and clocks that do not end it before."""
+        if grader == "original":
+            return {**asdict(limits_in_force(limits)), "alarm_s": ALARM_S}
+        return asdict(limits)
+
+    def baseline(self, grader: Grader, tasks: Collection[str]) -> Baseline | None:
         """See `baseline.py`."""
-        return baseline.constant_guess(self._all, grader).pass_rate  # pyright: ignore[reportArgumentType]
+        return constant_guess(self._all, grader, tasks)  # pyright: ignore[reportArgumentType]
+
+    def references(self) -> list[Sample]:
+        """Those of `reference`, as the program of `multi`."""
+        found = []
+        for problem in self.problems.values():
+            for case in range(1, problem.cases + 1) if problem.reference else ():
+                codes = problem.reference_code(case)
+                turns = [Turn(intent, code) for intent, code in zip(problem.intents(case), codes, strict=True)]
+                found.append(Sample(Key(problem.id, case, 0), program_source(turns, problem.prefix), tuple(codes)))
+        return found

@@ -2,7 +2,8 @@
 
 Python stops at the first exception, so a program breaks at one turn: the one whose line raised. A `NameError` there is
 often the fault of an earlier turn that did not define the name; the turn whose intent speaks of that name first is
-taken as its root. What ended a turn's text (`truncate`) is set against whether its program passed: a rule that cuts
+taken as its root. Some breaks have no line (a timeout, a killed process): their turn is unknown, and they are counted
+apart. What ended a turn's text (`truncate`) is set against whether its program passed: a rule that cuts
 good code shows there. A program that ran to its end and printed a wrong value has no turn to blame.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 from polyturn.bench.mtpb import Problem
 from polyturn.bench.samples import Key, Sample
 from polyturn.bench.script import turn_lines
+from polyturn.synthesis.truncate import parses
 
 _CLASSES = {
     "syntax": ("SyntaxError", "IndentationError", "TabError"),
@@ -60,13 +62,16 @@ def analyse(
 
     Returns:
         outcomes: count of samples by `class_of`.
-        turns: for each turn from 1: `written`, how many samples have it; `alive`, how many ran as far as its end;
-            `broke`, by class; `blamed`, breaks whose root it is; `ended_by`, by rule: count, and how many passed.
+        unknown: breaks whose turn is not known, by class.
+        turns: for each turn from 1: `written`, how many programs have it that were run, less those of `unknown`;
+            `alive`, how many ran as far as its end, none of which was no Python; `broke`, by class; `blamed`, breaks
+            whose root it is; `ended_by`, by rule: count, and how many passed.
     """
     outcomes = Counter(class_of(graded[s.key]) for s in samples)
     turns: defaultdict[int, dict[str, Any]] = defaultdict(
         lambda: {"written": 0, "alive": 0, "broke": Counter(), "blamed": 0, "ended_by": {}}
     )
+    unknown: Counter[str] = Counter()
     for sample in samples:
         record = graded[sample.key]
         problem = problems.get(sample.key.task)
@@ -74,23 +79,32 @@ def analyse(
             continue
         for offset, rule in enumerate(sample.ended_by):
             place = turns[offset + (sample.key.turn or 1)]
-            place["written"] += 1
             ends = place["ended_by"].setdefault(rule or "itself", {"samples": 0, "passed": 0})
             ends["samples"] += 1
             ends["passed"] += record["verdict"] == "passed"
-        if len(sample.codes) != len(problem.prompts):  # written at once, or one turn alone
-            continue
+        if sample.too_long or not sample.ended_by or len(sample.codes) != len(problem.prompts):
+            continue  # not run, another tool's, written at once, or one turn alone
         turn = broken_turn(problem, sample, record)
-        known = turn is not None or record["verdict"] in ("passed", "wrong")
+        if turn is None and record["verdict"] not in ("passed", "wrong"):
+            unknown[class_of(record)] += 1
+            continue
+        started = parses(sample.completion)
         for number in range(1, len(sample.codes) + 1):
-            turns[number]["alive"] += known and (turn is None or number < turn)
+            turns[number]["written"] += 1
+            turns[number]["alive"] += started and (turn is None or number < turn)
         if turn is not None:
             turns[turn]["broke"][class_of(record)] += 1
             turns[root_turn(problem, sample.key.case, turn, record)]["blamed"] += 1
     return {
         "outcomes": dict(sorted(outcomes.items())),
+        "unknown": dict(sorted(unknown.items())),
         "turns": [
-            {"turn": number, **place, "broke": dict(sorted(place["broke"].items()))}
+            {
+                "turn": number,
+                **place,
+                "broke": dict(sorted(place["broke"].items())),
+                "ended_by": dict(sorted(place["ended_by"].items())),
+            }
             for number, place in sorted(turns.items())
         ],
     }

@@ -1,7 +1,8 @@
 """The cases of MTPB that no right program can pass, or that a wrong one must: by id, case and class.
 
 `errata.json` lists them; docs/graders.md explains the classes. A score is given for all cases, and beside it for the
-fair ones, without these. The list is of the released file alone: other files have no errata.
+fair ones, without these. The list is of the released file, which is known by its shape (`is_mtpb`), so that a mended
+copy of it has the list too; files of another shape have no errata.
 """
 
 import json

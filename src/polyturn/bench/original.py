@@ -22,7 +22,6 @@ from polyturn.bench.original_child import REPORT, casts
 from polyturn.sandbox import Isolation, Limits, ProgramError, Result, run_programs
 from polyturn.sandbox.limits import DEFAULT_ISOLATION, DEFAULT_LIMITS
 
-VERSION = "original-1"
 ALARM_S = 20.0
 _REPORT_BYTES = 8 << 20  # more than a report can have
 _NUMERIC = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
@@ -54,16 +53,20 @@ def grade_original(
             expected.append(gold)
             yield child_source("original_child.py", f"({source!r}, {float(alarm_s)!r})")
 
+    with closing(run_programs(sources(), limits_in_force(limits, alarm_s), workers, isolation)) as results:
+        for result in results:
+            yield _judged(result, expected.popleft())
+
+
+def limits_in_force(limits: Limits, alarm_s: float = ALARM_S) -> Limits:
+    """What the sandbox holds a program to that the alarm interrupts: no clock ends it before."""
     backstop = 1.25 * alarm_s + 1
-    held = replace(
+    return replace(
         limits,
         cpu_s=max(limits.cpu_s, backstop),
         wall_s=max(limits.wall_clock_s, backstop),
         output_bytes=_REPORT_BYTES,
     )
-    with closing(run_programs(sources(), held, workers, isolation)) as results:
-        for result in results:
-            yield _judged(result, expected.popleft())
 
 
 def accepts(value: object, gold: object) -> bool:

@@ -9,6 +9,7 @@ problem counts the same, as in the CodeGen paper. Results hold no time or date, 
 rates have 6 digits.
 """
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +27,9 @@ from polyturn.utils.errors import UserError
 SCHEMA = 1
 FILE = "results.json"
 DIGITS = 6
+SAMPLING = ("seed", "top_p", "max_tokens", "endpoint", "chat", "protocol")  # settings that samples depend on
+GRADING = ("grader_version", "limits", "isolation", "packages", "versions")  # settings that verdicts depend on
+TOO_LONG = "context"  # the verdict on a sample that the model's context cut off: it is not run, and not passed
 
 type Interval = tuple[float, float]
 
@@ -34,8 +38,8 @@ type Interval = tuple[float, float]
 class Outcome:
     """One graded sample.
 
-    fair: whether a right program passes the case. verdict: of the sandbox; its own failures (internal-error) are never
-    an outcome.
+    fair: whether a right program passes the case. verdict: of the sandbox, or TOO_LONG; the sandbox's own failures
+    (internal-error) are never an outcome.
     """
 
     problem: str
@@ -56,7 +60,8 @@ class Run:
     the score is over. missing: samples that are not there, which makes the run partial. fair_...: without the cases
     that no right program passes; None where that leaves out nothing, or everything. pass_at: by k; a k for which some
     case has too few samples is not there. scores: the pass rate of each problem. baseline: the pass rate of a constant
-    guess. settings: all that is needed to repeat the run, as JSON values; `digest` is the model's, `data` the file's.
+    guess on the same problems, fair_baseline on their fair cases. settings: all that is needed to repeat the run, as
+    JSON values; `digest` is the model's, `data` the data file's, `samples` that of the file of samples.
     """
 
     benchmark: str
@@ -76,6 +81,7 @@ class Run:
     pass_at: dict[str, float]
     pass_at_ci95: dict[str, Interval]
     baseline: float | None
+    fair_baseline: float | None
     verdicts: dict[str, int]
     scores: dict[str, float]
     fair_scores: dict[str, float]
@@ -90,7 +96,18 @@ class Run:
     def key(self) -> "RunKey":
         """What tells the run from others."""
         digest, data = self.settings.get("digest"), self.settings.get("data")
-        return RunKey(self.benchmark, data, self.model, digest, self.mode, self.grader, self.temperature)
+        sampling = _digest([self.settings.get(name) for name in SAMPLING])[:8]
+        return RunKey(self.benchmark, data, self.model, digest, sampling, self.mode, self.grader, self.temperature)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the samples, the grader and the scores: of what a study of the run is a study of."""
+        return _digest([self.settings.get("samples"), self.grader, self.scores])
+
+    @property
+    def too_long(self) -> int:
+        """Samples for which the model's context was too short."""
+        return self.verdicts.get(TOO_LONG, 0)
 
 
 class RunKey(NamedTuple):
@@ -100,13 +117,18 @@ class RunKey(NamedTuple):
     data: str | None
     model: str
     digest: str | None
+    sampling: str
     mode: str
     grader: str
     temperature: float | None
 
     def __str__(self) -> str:
-        heat = "" if self.temperature is None else f" at temperature {self.temperature:g}"
+        heat = "" if self.temperature is None else f" at temperature {self.temperature!r}"
         return f"{self.benchmark} by {self.model}, mode {self.mode}{heat}, grader {self.grader}"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 # ---- summing up
@@ -125,6 +147,7 @@ def summarise(
     expected: Mapping[str, int],
     settings: Mapping[str, Any],
     baseline: float | None = None,
+    fair_baseline: float | None = None,
 ) -> Run:
     """Score graded samples; see `Run`.
 
@@ -185,6 +208,7 @@ def summarise(
         pass_at={k: _mean(by_problem) for k, by_problem in pass_at.items()},
         pass_at_ci95={k: _interval(by_problem) for k, by_problem in pass_at.items()},
         baseline=None if baseline is None else round(baseline, DIGITS),
+        fair_baseline=round(fair_baseline, DIGITS) if fair_scores and fair_baseline is not None else None,
         verdicts=dict(sorted(verdicts.items())),
         scores=_rounded(scores),
         fair_scores=_rounded(fair_scores),
@@ -277,6 +301,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "temperature": (int, float, NoneType),
     "pass_rate": (int, float),
     "baseline": (int, float, NoneType),
+    "fair_baseline": (int, float, NoneType),
     "fair_pass_rate": (int, float, NoneType),
     **dict.fromkeys(("benchmark", "model", "mode", "grader"), (str,)),
     **dict.fromkeys(("n", "problems", "cases", "samples", "missing"), (int,)),
@@ -295,7 +320,7 @@ def _run(record: object, path: Path, number: int) -> Run:
         if name not in record or type(record[name]) not in _TYPES[name]:
             raise _damaged(path, f"{name} of run {number} is {'of another type' if name in record else 'not there'}")
         values[name] = record[name]
-    rates = [values["pass_rate"], values["fair_pass_rate"], values["baseline"]]
+    rates = [values["pass_rate"], values["fair_pass_rate"], values["baseline"], values["fair_baseline"]]
     rates += [rate for name in ("pass_at", "scores", "fair_scores") for rate in values[name].values()]
     intervals = [values["ci95"], values["fair_ci95"], *values["pass_at_ci95"].values()]
     if not all(rate is None or _is_rate(rate) for rate in rates):

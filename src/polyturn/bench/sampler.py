@@ -44,7 +44,7 @@ class _Open:
         cut = self.script.cut(completion.text, completion.finish_reason == "length")
         self.codes.append(cut.code)
         self.ended_by.append(cut.reason)
-        self.tokens.append(len(completion.ids) or None)
+        self.tokens.append(len(completion.ids) or completion.tokens)
 
     @property
     def done(self) -> bool:

@@ -2,23 +2,29 @@
 
     DIR/run.json                      the settings
     DIR/samples/MODE-tTEMPERATURE.jsonl
+    DIR/lock                          held by whoever draws or grades here
 
 A line has at least `task_id` and `completion`, so that HumanEval's own tools read the file. `sample` counts the samples
 of a case from 0, `case` the cases of a problem from 1, `turn` says which turn an oracle sample is for. `codes`,
 `ended_by` and `tokens` have an entry for each turn.
 """
 
+import fcntl
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from polyturn.bench.script import PROTOCOL
 from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
 from polyturn.utils.jsonl import read_jsonl
 
-SCHEMA = 1
+SCHEMA = 2
+LOCK = "lock"
 
 
 class Key(NamedTuple):
@@ -45,6 +51,11 @@ class Sample:
     ended_by: tuple[str | None, ...] = ()
     tokens: tuple[int | None, ...] = ()
 
+    @property
+    def too_long(self) -> bool:
+        """Whether the model's context was full before all was written. Then it is no whole program, and never run."""
+        return "context" in self.ended_by
+
     def to_json(self) -> dict[str, object]:
         """The line of a samples file."""
         key = {"task_id": self.key.task, "case": self.key.case, "sample": self.key.sample}
@@ -65,6 +76,7 @@ def from_json(record: Mapping[str, Any], where: str) -> Sample:
         key = Key(str(record["task_id"]), record["case"], record["sample"], record.get("turn", 0))
         codes, ended_by, tokens = (tuple(record[name]) for name in ("codes", "ended_by", "tokens"))
         whole = isinstance(record["completion"], str) and all(isinstance(code, str) for code in codes)
+        whole = whole and all(rule is None or isinstance(rule, str) for rule in ended_by)
         if not whole or not all(type(n) is int for n in key[1:]):
             raise TypeError
     except (KeyError, TypeError):
@@ -74,7 +86,7 @@ def from_json(record: Mapping[str, Any], where: str) -> Sample:
 
 def samples_path(folder: Path, mode: str, temperature: float) -> Path:
     """Where the samples of a mode and temperature are."""
-    return folder / "samples" / f"{mode}-t{temperature:g}.jsonl"
+    return folder / "samples" / f"{mode}-t{temperature!r}.jsonl"
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
@@ -92,20 +104,30 @@ def read_foreign(path: Path) -> Iterator[Sample]:
     """The samples of another tool's file: `task_id` with `completion`, or with `solution`, a whole program.
 
     That is how HumanEval's own tools and EvalPlus write them; a multi-turn problem has a `case` too, from 1, and its
-    completion is the whole program. Samples are numbered as they come. A `solution` has no `codes`.
+    completion is the whole program. Samples are numbered as they come. A `solution` has no `codes`. Lines that we wrote
+    keep theirs, and what ended them.
 
     Raises:
-        UserError: a line has neither, or not as text.
+        UserError: a line has neither, or not as text; or it is for one turn of a program, as those of mode oracle.
     """
     counts: dict[tuple[str, int], int] = {}
     for number, record in read_jsonl(path):
         text, case = record.get("completion", record.get("solution")), record.get("case", 1)
         if "task_id" not in record or not isinstance(text, str) or type(case) is not int:
             raise UserError(f"Line {number} of {path} needs a task_id and a completion (or solution) that is text.")
+        if "turn" in record:
+            raise UserError(
+                f"Line {number} of {path} is for one turn of a program, and such samples count together; "
+                "grade the folder of the run that drew it."
+            )
         task = str(record["task_id"])
         counts[task, case] = counts.get((task, case), -1) + 1
-        codes = (text,) if "completion" in record else ()
-        yield Sample(Key(task, case, counts[task, case]), text, codes)
+        key = Key(task, case, counts[task, case])
+        if "codes" in record:
+            ours = from_json({"sample": 0, "case": 1, **record}, f"Line {number} of {path}")
+            yield replace(ours, key=key)
+        else:
+            yield Sample(key, text, (text,) if "completion" in record else ())
 
 
 # ---- settings
@@ -123,21 +145,55 @@ class Settings:
     top_p: float | None
     max_tokens: int | None
     seed: int | None
+    chat: bool = False
+    protocol: int = PROTOCOL  # of what the model was asked, and where its text was cut
     shard: str = "0/1"
     drawn_with: str = ""  # versions of what drew the first sample; the only field that may differ
 
 
-def open_run(folder: Path, settings: Settings) -> None:
-    """Begin a run in a folder, or go on with it.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; it is made if it is not there.
 
     Raises:
-        UserError: the folder holds a run with other settings, or something else.
+        UserError: another process holds it, or it cannot be written.
     """
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}; choose another folder.") from None
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"Another command draws or grades in {folder}; wait until it ends.") from None
+        yield
+    finally:
+        os.close(file)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """What a folder holds besides the lock and hidden files, such as a killed write leaves."""
+    if not folder.exists():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith("."))
+
+
+def open_run(folder: Path, settings: Settings) -> None:
+    """Begin a run in a folder, or go on with it. Raises UserError like `check_run`."""
+    check_run(folder, settings)
     path = folder / "run.json"
     if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder} holds files but no run; choose a new folder.")
         write_text(path, json.dumps({"schema": SCHEMA, **asdict(settings)}, indent=2) + "\n")
+
+
+def check_run(folder: Path, settings: Settings) -> None:
+    """Raise UserError where a folder holds a run with other settings, or something else."""
+    if not (folder / "run.json").exists():
+        if foreign_files(folder):
+            raise UserError(f"{folder} holds files but no run; choose a new folder.")
         return
     there = asdict(read_settings(folder))
     for name, wanted in asdict(settings).items():
@@ -165,6 +221,6 @@ def read_settings(folder: Path) -> Settings:
 
 
 def in_order(samples: Iterable[Sample], tasks: Iterable[str]) -> list[Sample]:
-    """Samples in the order of the benchmark, then case, turn and sample."""
+    """Samples in the order of the benchmark, then case, turn and sample. All tasks must be known."""
     places = {task: place for place, task in enumerate(tasks)}
     return sorted(samples, key=lambda s: (places[s.key.task], s.key.case, s.key.turn, s.key.sample))

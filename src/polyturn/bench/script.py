@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from polyturn.bench.mtpb import Problem
 from polyturn.bench.tasks import Task
-from polyturn.synthesis.truncate import Cut, truncate, turn_end
+from polyturn.synthesis.truncate import Cut, Prints, truncate, turn_end
 from polyturn.synthesis.turns import Turn, code_text, intent_text, prefix_text, program_source
 
+PROTOCOL = 1  # raise it with any change of what a model is asked, or of where its text is cut
 MOST_TOKENS = 1024  # of a whole program at once, so that a context of 2,048 holds it
 OPENAI_STOPS = 4  # how many stop strings that API takes
 
@@ -39,21 +40,24 @@ class Script:
     completion: Callable[[Sequence[str]], str]
 
 
-def task_script(task: Task, max_tokens: int) -> Script:
-    """A function to complete."""
+def task_script(task: Task, max_tokens: int, chat: bool = False) -> Script:
+    """A function to complete. The answer of a chat model may define all of it anew, and then none of it is cut."""
+
+    def kept(text: str) -> str:
+        return text if chat and task.whole(text) else task.cut(text)
 
     def ends(text: str) -> int | None:
-        cut = task.cut(text)
+        cut = kept(text)
         return None if cut == text else len(cut)
 
     def cut(text: str, unfinished: bool) -> Cut:
-        code = task.cut(text)
+        code = kept(text)
         return Cut(code, "length" if unfinished and code == text else None)
 
     return Script(
         turns=1,
         max_tokens=max_tokens,
-        stop=task.stops[:OPENAI_STOPS],
+        stop=() if chat else task.stops[:OPENAI_STOPS],
         prompt=lambda codes: (task.prompt,),
         ends=ends,
         cut=cut,
@@ -87,14 +91,15 @@ def concat(problem: Problem, case: int) -> Script:
 
 
 def _at_once(problem: Problem, specification: str) -> Script:
-    prints = prints_asked(problem)
+    asked, turns = prints_asked(problem), len(problem.prompts)
+    prints = Prints(asked, max(asked, turns))  # in `multi` each turn may print once
 
     def cut(text: str, unfinished: bool) -> Cut:
         return truncate(text, unfinished, prints)
 
     return Script(
         turns=1,
-        max_tokens=min(problem.max_tokens * len(problem.prompts), MOST_TOKENS),
+        max_tokens=min(problem.max_tokens * turns, MOST_TOKENS),
         stop=(),
         prompt=lambda codes: (prefix_text(problem.prefix), specification),
         ends=lambda text: turn_end(text, prints),

@@ -16,7 +16,6 @@ from polyturn.bench.in_child import child_source
 from polyturn.sandbox import UNSET, Isolation, Limits, Result, run_programs, same_value
 from polyturn.sandbox.limits import DEFAULT_ISOLATION, DEFAULT_LIMITS
 
-VERSION = "strict-1"
 _FRAME = re.compile(r'  File "<program>", line (\d+), in .*')
 _EMPTY = re.compile(r"^Traceback \(most recent call last\):\n(?!  File .*, in )", re.MULTILINE)
 

@@ -53,8 +53,24 @@ class Task:
     continues: bool  # the completion goes on inside the prompt's last function; else it is a program of its own
 
     def program(self, completion: str) -> str:
-        """The program that a completion makes."""
-        return self.prompt + completion if self.continues else completion
+        """The program that a completion makes.
+
+        One that defines the whole function takes the place of the prompt's, behind what the prompt has before it.
+        """
+        if not self.continues:
+            return completion
+        if self.whole(completion):
+            found = self._definition(self.prompt)
+            return self.prompt[: found.start()] + completion if found else completion
+        return self.prompt + completion
+
+    def whole(self, text: str) -> bool:
+        """Whether a text is a program by itself that defines the function, as chat models like to answer."""
+        return self._definition(text) is not None and parses(text)
+
+    def _definition(self, text: str) -> re.Match[str] | None:
+        """Where a text defines the function, at the left margin."""
+        return re.search(rf"^(?:async[ \t]+)?def[ \t]+{re.escape(self.entry_point)}\b", text, re.MULTILINE)
 
     def job(self, program: str) -> FunctionJob:
         """How a program is tested."""
@@ -113,7 +129,7 @@ def _humaneval(record: Mapping[str, Any]) -> Task:
         tests=tests,
         entry_point=_text(record, "entry_point"),
         prelude=prompt,
-        solution=record.get("canonical_solution"),
+        solution=_text(record, "canonical_solution") if "canonical_solution" in record else None,
         stops=STOPS["humaneval"],
         continues=True,
     )

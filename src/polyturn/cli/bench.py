@@ -1,4 +1,4 @@
-"""`polyturn bench`: draw samples of a benchmark, grade them, report; put shards together."""
+"""`polyturn bench`: draw samples of a benchmark, grade them, report; check a data file; put shards together."""
 
 import os
 import sys
@@ -49,14 +49,14 @@ def run(
         model: Built-in name, model folder, or Hub id (owner/name); by default the built-in model.
         endpoint: An OpenAI-compatible address that ends in /v1, instead of a local model; --model names its model.
             The key is taken from POLYTURN_API_KEY or OPENAI_API_KEY.
-        n: Samples of each case, at each temperature.
+        n: Samples of each case, at each temperature; at temperature 0 one, as all would be alike.
         temperatures: Separated by commas, such as 0.2,0.6,0.8.
         modes: Of mtpb: multi, single, concat, oracle, separated by commas; by default multi.
         graders: strict and original for mtpb, by default both; tests or inproc for the others, by default tests.
         top_p: Draw from the likeliest tokens that hold this much probability.
         max_tokens: Longest completion of a function (default 512); the problems of mtpb say it themselves.
         seed: Two runs with the same seed draw the same samples.
-        shard: i/n draws every n-th sample from the i-th on (from 0), for n machines; see `bench merge`.
+        shard: i/n draws the i-th (from 0) of n parts of the samples, for n machines; see `bench merge`.
         data_digest: The SHA-256 that the data file must have.
         chat: Ask the endpoint through /chat/completions instead of /completions.
         concurrency: Requests to the endpoint at a time.
@@ -69,43 +69,56 @@ def run(
         packages: What programs may import besides the standard library.
         allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
     """
-    from polyturn.bench import runner
     from polyturn.bench.benchmarks import Grader, Mode, read_benchmark
     from polyturn.bench.download import fetch
-    from polyturn.bench.samples import Settings, open_run
+    from polyturn.bench.grading import grade_run
+    from polyturn.bench.runner import draw_run
+    from polyturn.bench.samples import Settings
+    from polyturn.bench.shards import parse_shard
+    from polyturn.engine.types import Sampling
 
     if n < 1:
         raise UserError(f"--n is {n}; draw at least one sample.")
-    chosen = read_benchmark(benchmark, fetch(data, data_digest), max_tokens)
+    if chat and endpoint is None:
+        raise UserError("--chat is a way to ask an endpoint; give --endpoint, or leave it out.")
+    chosen = read_benchmark(benchmark, fetch(data, data_digest), max_tokens, chat)
     asked: tuple[Mode, ...] = _choices("modes", modes, chosen.modes, chosen.modes[:1])
     marks: tuple[Grader, ...] = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
     heats = _temperatures(temperatures)
     if perplexity and endpoint:
         raise UserError("Endpoints do not tell the probabilities of a prompt; leave --perplexity out, or give a model.")
-    runner.parse_shard(shard)
+    if perplexity and not grade:
+        raise UserError("The study of perplexity needs scores; leave --perplexity or --no-grade out.")
+    for heat in heats:
+        Sampling(heat, top_p)  # raises what is out of its range
+    parse_shard(shard)
+    conditions = _conditions(workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+    if grade:
+        _check_sandbox(conditions)
     completer = _completer(model, endpoint, chat, concurrency, requests_per_minute)
     settings = Settings(
         benchmark=benchmark,
         data=chosen.digest,
         model=completer.name,
         digest=completer.digest or None,
-        endpoint=endpoint,
+        endpoint=getattr(completer, "base", None),
         top_p=top_p,
-        max_tokens=max_tokens,
+        max_tokens=chosen.max_tokens,
         seed=seed,
+        chat=chat,
         shard=shard,
         drawn_with=_versions("polyturn", *(() if endpoint else ("jax", "numpy", "tokenizers"))),
     )
-    open_run(out, settings)
-    runner.draw_run(out, chosen, completer, settings, asked, heats, n, _say)
+    draw_run(out, chosen, completer, settings, asked, heats, n, _say)
+    _say_usage(completer)
     if not grade:
         print(f"Samples are in {out}; `polyturn bench grade {out} --data {data}` grades them.")
         return
-    _grade(out, chosen, marks, workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+    grade_run(out, chosen, marks, conditions, _say)
     if perplexity:
         from polyturn.analysis.perplexity import study
 
-        study(out, chosen, completer)  # pyright: ignore[reportArgumentType] - a local model, as was checked above
+        study(out, chosen, completer, _say)  # pyright: ignore[reportArgumentType] - a local model, as was checked above
     print(_report([out]))
 
 
@@ -139,11 +152,13 @@ def grade(
         packages: What programs may import besides the standard library.
         allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
     """
-    from polyturn.bench import runner
     from polyturn.bench.benchmarks import Grader, read_benchmark
     from polyturn.bench.download import fetch
+    from polyturn.bench.grading import grade_run
+    from polyturn.bench.runner import take_samples
     from polyturn.bench.samples import read_settings
 
+    conditions = _conditions(workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
     if samples.is_dir():
         if out is not None and out != samples:
             raise UserError(f"{samples} is the folder of a run, and its results go there; leave --out out.")
@@ -158,8 +173,9 @@ def grade(
     chosen = read_benchmark(name, fetch(data, data_digest))  # pyright: ignore[reportArgumentType]
     marks: tuple[Grader, ...] = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
     if not samples.is_dir():
-        runner.take_samples(samples, folder, chosen)
-    _grade(folder, chosen, marks, workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+        _check_sandbox(conditions)
+        take_samples(samples, folder, chosen)
+    grade_run(folder, chosen, marks, conditions, _say)
     print(_report([folder]))
 
 
@@ -178,6 +194,55 @@ def report(
     print(_report(list(runs), format, published))
 
 
+def check(
+    benchmark: Annotated[Literal["humaneval", "mbpp", "mtpb"], tyro.conf.Positional],
+    data: str,
+    graders: str | None = None,
+    data_digest: str | None = None,
+    workers: int = 0,
+    cpu_s: float = 5.0,
+    memory_mb: int = 1024,
+    packages: tuple[str, ...] = ("numpy",),
+    allow_weaker_isolation: bool = False,
+) -> int:
+    """Grade a data file's own solutions and print how many pass. The exit code is 1 if not all do.
+
+    Args:
+        benchmark: humaneval (or HumanEval+), mbpp, or mtpb (or any multi-turn problems of its form).
+        data: The benchmark's file, or its address on the network (with --data-digest).
+        graders: strict and original for mtpb, by default both; tests or inproc for the others, by default tests.
+        data_digest: The SHA-256 that the data file must have.
+        workers: Programs run at a time; 0 for one on each CPU.
+        cpu_s: Seconds of CPU time for each program.
+        memory_mb: MiB for each program, on top of the interpreter's.
+        packages: What programs may import besides the standard library.
+        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
+    """
+    from polyturn.bench.benchmarks import Grader, read_benchmark
+    from polyturn.bench.download import fetch
+    from polyturn.bench.grading import grade_references
+
+    conditions = _conditions(workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+    chosen = read_benchmark(benchmark, fetch(data, data_digest))
+    marks: tuple[Grader, ...] = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
+    without = len(chosen.cases) - len({sample.key.task for sample in chosen.references()})
+    if without == len(chosen.cases):
+        raise UserError(f"None of the {without} problems of {data} has a solution to check; give a file that has some.")
+    if without:
+        print(f"{without} of {len(chosen.cases)} problems have no solution.")
+    failed = False
+    for grader in marks:
+        graded = grade_references(chosen, grader, conditions)
+        bad = [(sample, result) for sample, result in graded if result.verdict != "passed"]
+        for sample, result in bad:
+            case = f", case {sample.key.case}" if chosen.cases[sample.key.task] > 1 else ""
+            why = f": {result.error.type}: {result.error.message}" if result.error else ""
+            print(f"{sample.key.task}{case}: {result.verdict}{why}")
+        print(f"{grader}: {len(graded) - len(bad)} of {len(graded)} solutions pass.")
+        failed |= bool(bad)
+    return int(failed)
+
+
 def merge(parts: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path) -> None:
     """Put the shards of a run together. `bench grade` then grades what no shard has graded, and sums up.
 
@@ -185,30 +250,45 @@ def merge(parts: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path) -
         parts: The folders of all shards.
         out: A new folder for the whole run.
     """
-    from polyturn.bench import runner
+    from polyturn.bench import shards
 
     if not parts:
         raise UserError("Give the folders of all shards.")
-    runner.merge(parts, out)
+    shards.merge(parts, out)
     print(f"{len(parts)} shards are together in {out}; `polyturn bench grade {out} --data FILE` sums them up.")
 
 
-def _grade(
-    folder: Path,
-    chosen: "Benchmark",
-    graders: tuple["Grader", ...],
-    workers: int,
-    cpu_s: float,
-    memory_mb: int,
-    packages: tuple[str, ...],
-    allow_weaker_isolation: bool,
-) -> None:
-    from polyturn.bench import runner
+def _conditions(
+    workers: int, cpu_s: float, memory_mb: int, packages: tuple[str, ...], allow_weaker_isolation: bool
+) -> "Conditions":
+    """How programs are run. UserError or SandboxError for what is out of its range, or packages that are not there."""
+    from polyturn.bench.grading import Conditions
     from polyturn.sandbox import Isolation, Limits
 
-    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or 1
+    if workers < 0:
+        raise UserError(f"--workers is {workers}; give 1 or more, or 0 for one on each CPU.")
+    if not workers:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     isolation = Isolation(allow_weaker=allow_weaker_isolation, packages=packages)
-    runner.grade_run(folder, chosen, graders, Limits(cpu_s, memory_mb=memory_mb), workers, isolation, _say)
+    conditions = Conditions(Limits(cpu_s, memory_mb=memory_mb), workers, isolation)
+    conditions.versions()
+    return conditions
+
+
+def _check_sandbox(conditions: "Conditions") -> None:
+    """Run a program, before anything is drawn. SandboxError where this host does not give the isolation."""
+    from polyturn.sandbox import SandboxError, run_program
+
+    result = run_program("print(1)", conditions.limits, isolation=conditions.isolation)
+    if result.verdict == "internal-error":
+        raise SandboxError(result.error.message if result.error else "the sandbox failed: run `polyturn sandbox check`")
+
+
+def _say_usage(completer: "Completer") -> None:
+    """Tell what an endpoint counted, where it did."""
+    usage = getattr(completer, "usage", None)
+    if usage is not None and (usage.prompt_tokens or usage.completion_tokens):
+        _say(f"The endpoint counted {usage.prompt_tokens} tokens of prompts and {usage.completion_tokens} of samples.")
 
 
 def _completer(
@@ -252,7 +332,7 @@ def _usual(graders: "tuple[Grader, ...]") -> "tuple[Grader, ...]":
 
 def _temperatures(text: str) -> tuple[float, ...]:
     try:
-        found = tuple(sorted({float(word) for word in text.split(",")}))
+        found = tuple(sorted({float(word) + 0.0 for word in text.split(",")}))  # -0 is 0
     except ValueError:
         raise UserError(f"--temperatures is {text!r}; give numbers separated by commas, such as 0.2,0.6,0.8.") from None
     return found
@@ -270,5 +350,6 @@ def _say(sentence: str) -> None:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from polyturn.bench.benchmarks import Benchmark, Grader
+    from polyturn.bench.benchmarks import Grader
+    from polyturn.bench.grading import Conditions
     from polyturn.synthesis.completer import Completer

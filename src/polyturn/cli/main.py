@@ -19,6 +19,7 @@ VERBS = {
     "bench run": ("polyturn.cli.bench:run", "draw samples of a benchmark, grade them, report; resumes"),
     "bench grade": ("polyturn.cli.bench:grade", "grade samples, of a run or of another tool"),
     "bench report": ("polyturn.cli.bench:report", "the results of runs, side by side"),
+    "bench check": ("polyturn.cli.bench:check", "grade a data file's own solutions: all of them should pass"),
     "bench merge": ("polyturn.cli.bench:merge", "put the shards of a run together"),
     "data build": ("polyturn.cli.data:build", "corpus -> training shards, from one config file; resumes"),
     "data show": ("polyturn.cli.data:show", "what a build kept and dropped, and some of its documents"),

@@ -93,3 +93,5 @@ class Completion:
     """For each of `ids` the natural logarithm of the model's own probability: temperature 1, no nucleus."""
     prompt_tokens_encoded: int
     """Prompt tokens that were read for this sample, at least the last one; the others were remembered."""
+    tokens: int | None = None
+    """How many were drawn, as a server counts them that does not tell `ids`."""

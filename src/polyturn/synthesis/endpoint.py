@@ -54,6 +54,7 @@ class Endpoint:
         width: how many requests are under way at a time.
         context: None; an answer that a text is too long is a sample with finish reason "context".
         usage: tokens so far.
+        base: the address that was given, without a slash at its end.
 
     A sample's text is cut by all stop strings and by `complete`, as our engine's is. Where both are given, the
     stop string that came first ends the text at the server, before `complete` could look behind it.
@@ -94,7 +95,8 @@ class Endpoint:
         self.width = concurrency
         self.usage = Usage()
         self.chat = chat
-        self.url = _checked(url) + ("/chat/completions" if chat else "/completions")
+        self.base = _checked(url)
+        self.url = self.base + ("/chat/completions" if chat else "/completions")
         self._key = _key(os.environ)
         self._timeout = httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
         self._pace = Pace(requests_per_minute)

@@ -17,7 +17,8 @@ length              the statement that the length limit left unfinished, so that
 ==================  =================================================================================================
 
 A whole program that answers several intents at once may hold comments, definitions and gaps: there these rules apply
-only once it has shown as many values as it was asked for; "prose" always does.
+only once it has shown as many values as it was asked for, and "second print" only once there were as many prints as
+intents, since each of them may show one thing; "prose" always does.
 
 No rule applies inside an open bracket or string. Lines end with a line feed only: the other line ends that
 `str.splitlines` knows may stand inside a Python string.
@@ -28,6 +29,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from polyturn.tokenizer.bpe import END_OF_TEXT
 
@@ -46,6 +48,13 @@ class Cut:
     reason: str | None
 
 
+class Prints(NamedTuple):
+    """Of a whole program: how many values it is asked to show at the left margin, and how many it may show."""
+
+    asked: int
+    most: int
+
+
 @dataclass(frozen=True)
 class Chunk:
     """A statement at the left margin with all its lines, and the count of empty lines before it."""
@@ -55,13 +64,13 @@ class Chunk:
     gap: int
 
 
-def truncate(text: str, unfinished: bool = False, prints: int | None = None) -> Cut:
+def truncate(text: str, unfinished: bool = False, prints: Prints | None = None) -> Cut:
     """Cut what a model wrote behind an intent down to that turn's subprogram.
 
     Args:
         text: the continuation, from the line behind the intent's comment.
         unfinished: the length limit ended it, so its last statement may be half a statement.
-        prints: for a whole program, how many values it is to show at the left margin; None for one turn.
+        prints: of a whole program; None for one turn.
     """
     found = _ending(text, unfinished, prints)
     if found is not None:
@@ -72,7 +81,7 @@ def truncate(text: str, unfinished: bool = False, prints: int | None = None) -> 
     return Cut(_tidy(text), None)
 
 
-def turn_end(text: str, prints: int | None = None) -> int | None:
+def turn_end(text: str, prints: Prints | None = None) -> int | None:
     """For a sampler: where to cut `text`, as soon as a rule is sure to apply, else None.
 
     The answer for a text never changes as the text grows, so a sample may be ended at once.
@@ -81,7 +90,7 @@ def turn_end(text: str, prints: int | None = None) -> int | None:
     return None if found is None else found[0]
 
 
-def _ending(text: str, growing: bool, prints: int | None) -> tuple[int, str] | None:
+def _ending(text: str, growing: bool, prints: Prints | None) -> tuple[int, str] | None:
     """Position and reason of the first rule that applies.
 
     In a growing text the last chunk may still change, so it is judged only by what cannot change any more.
@@ -98,8 +107,8 @@ def _ending(text: str, growing: bool, prints: int | None) -> tuple[int, str] | N
         undecided = growing and number == len(chunks) - 1
         if code and PROSE.match(chunk.text):
             return chunk.start, "prose"
-        if prints is None or printed >= prints:
-            reason = _reason(chunk, previous, printed >= (prints or 1), code, defined, undecided)
+        if prints is None or printed >= prints.asked:
+            reason = _reason(chunk, previous, printed >= (prints.most if prints else 1), code, defined, undecided)
             if reason is not None:
                 return chunk.start, reason
         code = code or not chunk.text.startswith("#")

@@ -104,8 +104,8 @@ def read(answer: object, request: TextRequest, model: str, chat: bool) -> Comple
         finish = "length"
     else:
         finish = "eos" if chat or not stop or choice.get("stop_reason", "") is None else "stop"
-    prompt_tokens, _ = usage(answer)
-    return Completion([], text, finish, [], prompt_tokens)
+    prompt_tokens, sample_tokens = usage(answer)
+    return Completion([], text, finish, [], prompt_tokens, sample_tokens or None)
 
 
 def _text(choice: dict[str, object], chat: bool) -> str | None:

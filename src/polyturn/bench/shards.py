@@ -1,0 +1,91 @@
+"""A run spread over machines: which samples a shard draws, and how shards become one run again.
+
+A sample's shard follows from its own key, so asking for more samples later moves none from shard to shard. All turns
+of an oracle sample are in one shard.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from polyturn.bench.samples import Key, Sample, locked, open_run, read_samples, read_settings
+from polyturn.utils.atomic import replacing, write_text
+from polyturn.utils.errors import UserError
+from polyturn.utils.jsonl import Journal
+
+
+def parse_shard(shard: str) -> tuple[int, int]:
+    """`i/n` as numbers, 0 <= i < n. Raises UserError for anything else."""
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise UserError(f"The shard is {shard!r}; give i/n, such as 0/4 for the first of four.")
+    return int(match[1]), int(match[2])
+
+
+def shard_of(key: Key, shards: int) -> int:
+    """Which of so many shards draws a sample."""
+    text = json.dumps([key.task, key.case, key.sample])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % shards
+
+
+def merge(parts: Sequence[Path], folder: Path) -> None:
+    """Put the shards of one run together in a new folder, whole or not at all. What was graded stays graded.
+
+    Raises:
+        UserError: they are not shards of one run, or not all of them, or two hold different samples of one key; or the
+            folder is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there and not empty; choose a new folder for the whole run.")
+    settings = [read_settings(part) for part in parts]
+    whole = {replace(s, shard="0/1", drawn_with=settings[0].drawn_with) for s in settings}
+    if len(whole) != 1:
+        names = [name for name in asdict(settings[0]) if len({asdict(s)[name] for s in whole}) > 1]
+        raise UserError(f"The folders are not shards of one run: they differ in {', '.join(names)}.")
+    have = sorted(parse_shard(s.shard) for s in settings)
+    wanted = [(part, have[0][1]) for part in range(have[0][1])]
+    if have != wanted:
+        missing = sorted(set(wanted) - set(have))
+        which = ", ".join(f"{part}/{of}" for part, of in missing)
+        raise UserError(f"These are not the shards of one run, each once; missing: {which or 'none'}.")
+    with ExitStack() as stack, replacing(folder) as new:
+        for part in parts:
+            stack.enter_context(locked(part))
+        open_run(new, whole.pop())
+        for name in _names(parts, "samples"):
+            samples = _together([part / "samples" / name for part in parts])
+            write_text(new / "samples" / name, "".join(json.dumps(s.to_json()) + "\n" for s in samples))
+        for name in _names(parts, "graded"):
+            lines = [line for part in parts for line in _whole_lines(part / "graded" / name)]
+            write_text(new / "graded" / name, "".join(f"{line}\n" for line in dict.fromkeys(lines)))
+
+
+def _names(parts: Sequence[Path], kind: str) -> list[str]:
+    return sorted({path.name for part in parts for path in (part / kind).glob("*.jsonl")})
+
+
+def _together(paths: Sequence[Path]) -> list[Sample]:
+    """The samples of all files in the order of their keys; grading brings them into the benchmark's."""
+    found: dict[Key, tuple[Sample, Path]] = {}
+    for path in filter(Path.exists, paths):
+        _whole_lines(path)
+        for sample in read_samples(path):
+            there, elsewhere = found.setdefault(sample.key, (sample, path))
+            if there != sample:
+                raise UserError(
+                    f"{elsewhere} and {path} hold different samples of task {sample.key.task}, case {sample.key.case}, "
+                    f"sample {sample.key.sample}; draw one of the two shards anew."
+                )
+    return [found[key][0] for key in sorted(found)]
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines of a file, after what a kill left of a last one was taken off."""
+    if not path.exists():
+        return []
+    with Journal(path):
+        return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
