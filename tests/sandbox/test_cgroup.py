@@ -41,10 +41,11 @@ def test_where_there_is_no_group_nobody_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "verdict"), [({"exhausted": True}, "memory"), ({"starved": True}, "internal-error"), ({}, "error")]
+    ("exhausted", "starved", "verdict"),
+    [(True, False, "memory"), (False, True, "internal-error"), (False, False, "error")],
 )
-def test_a_program_is_not_blamed_for_the_memory_of_the_host(why: dict[str, bool], verdict: str) -> None:
-    ending = Ending(status=-signal.SIGKILL, **why)
+def test_a_program_is_not_blamed_for_the_memory_of_the_host(exhausted: bool, starved: bool, verdict: str) -> None:
+    ending = Ending(status=-signal.SIGKILL, exhausted=exhausted, starved=starved)
     assert of_one(ending, Limits()).verdict == verdict
 
 

@@ -139,8 +139,8 @@ def read_huggingface(unit: Unit, source: Source, wanted: Wanted) -> Iterator[Raw
 def _data_set(path: str, subset: str, split: str) -> Any:
     """A streamed data set of the Hub or of a folder. Its own order and shards, and nothing of it on the disk."""
     try:
-        import datasets
-        from datasets.exceptions import DatasetsError
+        import datasets  # pyright: ignore[reportMissingImports]
+        from datasets.exceptions import DatasetsError  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(f"{path} needs the package datasets; install it beside polyturn[data].") from None
     try:
