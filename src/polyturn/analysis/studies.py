@@ -69,7 +69,7 @@ def _endings(grader: str, runs: Sequence[Record]) -> Table:
         total = sum(run["outcomes"].values())
         shares = [_percent(run["outcomes"].get(name, 0), total) for name in names]
         rows.append([run["mode"], _heat(run), str(total), *shares])
-    notes = ["In percent of the programs run (in oracle, one for each turn), by kind of exception or by verdict."]
+    notes = ["In percent of all programs (in oracle, one for each turn), by kind of exception or by verdict."]
     return Table(f"How programs ended, grader {grader}", ["mode", "T", "N", *names], rows, 1, notes)
 
 
