@@ -152,6 +152,10 @@ def _series(seen: Seen) -> bool:
     return "pandas" in seen.source
 
 
+def _deep(seen: Seen) -> bool:
+    return seen.original.error is not None and seen.original.error.type == "RecursionError"
+
+
 RELEASED, STRICT, EITHER = "released", "strict", "either"
 CLASSES: dict[str, tuple[str, Callable[[Seen], bool]]] = {
     "raised after printing": (RELEASED, _raised),
@@ -175,6 +179,7 @@ CLASSES: dict[str, tuple[str, Callable[[Seen], bool]]] = {
     "dict or null expected": (STRICT, _type_refused),
     "tuples inside": (STRICT, _tuple_inside),
     "arrays inside": (STRICT, _array_inside),
+    "recursion near the limit": (STRICT, _deep),
 }
 
 

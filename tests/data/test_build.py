@@ -140,13 +140,8 @@ def test_the_shards_hold_what_was_kept(built: Path) -> None:
     assert len(samples(built / "train", tokenizer, 2, seed=0)) == 2
 
 
-# Daft leaves the pipes of its processes to the garbage collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(("runner", "workers"), [("plain", 1), ("native", 1), ("native", 4)])
-def test_the_bytes_do_not_depend_on_who_does_the_work(
-    config: Path, built: Path, tmp_path: Path, runner: RunnerName, workers: int
-) -> None:
-    run(config, tmp_path / "out", runner, workers)
+def test_the_bytes_do_not_depend_on_the_number_of_workers(config: Path, built: Path, tmp_path: Path) -> None:
+    run(config, tmp_path / "out", "plain", 1)
     assert bytes_of(tmp_path / "out") == bytes_of(built)
 
 
@@ -154,9 +149,12 @@ COMMAND = [sys.executable, "-m", "polyturn.cli.main", "data", "build"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runner", ["native", "ray"])
-def test_the_command_line_on_each_engine(config: Path, built: Path, tmp_path: Path, runner: str) -> None:
-    command = [*COMMAND, str(config), "--out", str(tmp_path / "out"), "--workers", "2", "--runner", runner]
+@pytest.mark.parametrize(("runner", "workers"), [("native", 1), ("native", 4), ("ray", 2)])
+def test_the_command_line_on_each_engine(
+    config: Path, built: Path, tmp_path: Path, runner: str, workers: int
+) -> None:  # in a process of its own: Daft leaves descriptors and threads behind
+    command = [*COMMAND, str(config), "--out", str(tmp_path / "out")]
+    command += ["--workers", str(workers), "--runner", runner]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "files kept" in done.stdout

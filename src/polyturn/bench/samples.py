@@ -175,9 +175,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """What a folder holds besides the lock and hidden files, such as a killed write leaves."""
+    """What a folder holds besides the lock and hidden files, such as a killed write leaves. UserError for a file."""
     if not folder.exists():
         return []
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a folder.")
     return sorted(path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith("."))
 
 

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -109,17 +111,18 @@ def run(
         shard=shard,
         drawn_with=_versions("polyturn", *(() if endpoint else ("jax", "numpy", "tokenizers"))),
     )
-    draw_run(out, chosen, completer, settings, asked, heats, n, _say)
-    _say_usage(completer)
-    if not grade:
-        print(f"Samples are in {out}; `polyturn bench grade {out} --data {data}` grades them.")
-        return
-    grade_run(out, chosen, marks, conditions, _say)
-    if perplexity:
-        from polyturn.analysis.perplexity import study
+    with _stoppable(out):
+        draw_run(out, chosen, completer, settings, asked, heats, n, _say)
+        _say_usage(completer)
+        if not grade:
+            print(f"Samples are in {out}; `polyturn bench grade {out} --data {data}` grades them.")
+            return
+        grade_run(out, chosen, marks, conditions, _say)
+        if perplexity:
+            from polyturn.analysis.perplexity import study
 
-        study(out, chosen, completer, _say)  # pyright: ignore[reportArgumentType] - a local model, as was checked above
-    print(_report([out]))
+            study(out, chosen, completer, _say)  # pyright: ignore[reportArgumentType] - a local model, see above
+    _tell(out)
 
 
 def grade(
@@ -175,8 +178,9 @@ def grade(
     if not samples.is_dir():
         _check_sandbox(conditions)
         take_samples(samples, folder, chosen)
-    grade_run(folder, chosen, marks, conditions, _say)
-    print(_report([folder]))
+    with _stoppable(folder):
+        grade_run(folder, chosen, marks, conditions, _say)
+    _tell(folder)
 
 
 def report(
@@ -342,6 +346,22 @@ def _versions(*names: str) -> str:
     from importlib.metadata import version
 
     return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _tell(folder: Path) -> None:
+    """Print the report of a folder, and say where its numbers are."""
+    print(_report([folder]))
+    _say(f"The numbers are in {folder / 'results.json'}; `polyturn bench report {folder}` prints them again.")
+
+
+@contextmanager
+def _stoppable(folder: Path) -> Iterator[None]:
+    """Let Ctrl-C end the work with a word on how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say(f"\nStopped. What is done so far is in {folder}; the same command goes on.")
+        sys.exit(130)
 
 
 def _say(sentence: str) -> None:
