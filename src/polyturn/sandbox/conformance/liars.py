@@ -124,7 +124,7 @@ import os, pickle
 class Trap:
     def __reduce__(self): return os.open, ("@FOLDER@/drop/unpickled", os.O_WRONLY | os.O_CREAT)
 data = pickle.dumps(Trap())
-for fd in range(3, 64):
+for fd in range(3, 256):
     try:
         os.set_blocking(fd, False)
         os.write(fd, len(data).to_bytes(4, "big") + data)
