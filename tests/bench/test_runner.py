@@ -23,6 +23,7 @@ from polyturn.bench.results import Run
 from polyturn.bench.samples import Key, Sample, Settings, locked, read_samples, samples_path
 from polyturn.sandbox import Isolation, Limits, ProgramError, ensure_sound
 from polyturn.utils.errors import UserError
+from polyturn.utils.lock import LOCK
 
 FULL = Isolation()
 QUICK = Limits(cpu_s=1.0, memory_mb=256)
@@ -327,7 +328,7 @@ def test_what_a_kill_leaves_is_in_nobodys_way(tmp_path: Path, mtpb: Benchmark) -
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / ".run.json.12345678.part").write_text("{")
-    (folder / "lock").touch()
+    (folder / LOCK).touch()
     draw(folder, mtpb, Listed(), n=1)
     with samples_path(folder, "multi", 0.2).open("ab") as file:
         file.write(b'{"task_id": "1", "ca')
