@@ -20,6 +20,7 @@ from polyturn.data.show import dropped, outcomes, samples
 from polyturn.hub.catalogue import DEFAULT, resolve
 from polyturn.tokenizer import bpe
 from polyturn.utils.errors import UserError
+from polyturn.utils.lock import LOCK
 
 TOKENIZER = resolve(DEFAULT)
 CONFIG = """
@@ -190,6 +191,7 @@ def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) ->
     (tmp_path / "full" / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match=r"letter\.txt"):
         run(config, tmp_path / "full")
+    assert os.listdir(tmp_path / "full") == ["letter.txt"]
     other.write_text(CONFIG.replace('languages = ["Python", "Markdown"]', 'languages = ["Go"]'))
     with pytest.raises(UserError, match="Nothing is left after the filters"):
         run(other, tmp_path / "nothing")
@@ -203,7 +205,7 @@ def test_two_builds_do_not_share_a_folder(config: Path, tmp_path: Path) -> None:
     import fcntl
 
     (tmp_path / "out").mkdir()
-    with open(tmp_path / "out" / "lock", "w") as handle:
+    with open(tmp_path / "out" / LOCK, "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="Another process is building"):
             run(config, tmp_path / "out")

@@ -13,7 +13,6 @@ Each part of a stage leaves its files and then, last of all, its numbers; a part
 the shards depend on the sources, the config and the tokenizer alone: not on the runner, the workers, or interruptions.
 """
 
-import fcntl
 import json
 import shutil
 import time
@@ -31,6 +30,7 @@ from polyturn.data.sources import Dropped, Unit
 from polyturn.tokenizer import bpe
 from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
+from polyturn.utils.lock import hold
 from polyturn.utils.progress import Counter as Progress
 
 VERSION = 1  # of everything that decides the bytes of the shards
@@ -50,7 +50,8 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
         UserError: the folder holds another build, another process is at work in it, the disk is full, a source is not
             there or holds nothing, or nothing of it is left after the filters.
     """
-    with _alone(folder):
+    _check_ours(folder)
+    with hold(folder, f"Another process is building in {folder}; wait for it, or choose another folder."):
         units = _claim(config, folder, tokenizer)
         if not (folder / REPORT).exists():
             with _timed(folder / "times.json") as times:
@@ -217,6 +218,15 @@ def _nothing(read: Sequence[Item]) -> str:
 # ---- the folder
 
 
+def _check_ours(folder: Path) -> None:
+    """Raise UserError where a folder holds something else than a build. Hidden files are what a killed write left."""
+    if not folder.is_dir() or (folder / "build.json").exists():
+        return
+    strangers = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+    if strangers:
+        raise UserError(f"{folder} holds files but no build, {strangers[0]} for one; choose a new folder.")
+
+
 def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
     """The units of the build: of this folder's, if it holds one, and else of the sources as they are now."""
     mine = {
@@ -235,9 +245,6 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
         if other:
             raise UserError(f"{folder} holds a build with another {' and '.join(other)}; choose another folder.")
         return units
-    strangers = [file.name for file in folder.iterdir() if file.name != "lock"]
-    if strangers:
-        raise UserError(f"{folder} holds files but no build, {strangers[0]} for one; choose a new folder.")
     units = sources.units(config)
     write_text(path, json.dumps({**mine, "units": [asdict(unit) for unit in units]}) + "\n")
     return units
@@ -256,21 +263,3 @@ def _timed(path: Path) -> Iterator[Callable[[str], None]]:
 
     yield done
     write_text(path, json.dumps(times) + "\n")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the folder; the lock goes with the process, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / "lock", "w")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise UserError(f"Cannot write in {folder}: {error.strerror}; choose another place.") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"Another process is building in {folder}; wait for it, or choose another folder."
-            ) from None
-        yield

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,10 @@ from polyturn.utils.errors import UserError
 MIT = "SPDX-License-Identifier: MIT\n"
 
 
-def config(path: Path, **rules: object) -> Config:
+def config(path: Path, **rules: Any) -> Config:
     """All languages and licences of a folder, with other rules where given."""
     whole = load("mono", source=str(path))
-    return replace(whole, data=replace(whole.data, languages=()), filter=Filter(**{"licences": (), **rules}))  # type: ignore[arg-type]
+    return replace(whole, data=replace(whole.data, languages=()), filter=replace(Filter(licences=()), **rules))
 
 
 def everything(c: Config) -> list[Raw | Dropped]:
