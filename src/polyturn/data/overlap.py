@@ -1,4 +1,4 @@
-"""Keeps held-out benchmark text out of what we train on, by the digests of its word runs alone.
+r"""Keeps held-out benchmark text out of what we train on, by the digests of its word runs alone.
 
     held_out = Overlap.load("digests.bin")  # or Overlap.from_files(["benchmark.jsonl"])
     held_out.hits(text)  # the runs of words that both have; drop the text if there is one
@@ -11,7 +11,7 @@ its runs of words, one after another. The rule, which whoever makes such a file 
 - a run counts only if at least 6 of its words have two or more characters of which one is a letter: lists of
   numbers prove nothing.
 
-A text is searched twice: as it stands, and as it reads (`as_read`), where escapes such as `\\n` in a string stand
+A text is searched twice: as it stands, and as it reads (`as_read`), where escapes such as `\n` in a string stand
 between words, letters of full width are plain ones, and soft hyphens are gone.
 
 Every run of every training text has to be hashed, four for each word, so `hits` finds the runs' places with NumPy,
@@ -137,9 +137,9 @@ _LAST = np.array(RUN_LENGTHS) - 1
 
 
 def as_read(text: str) -> str:
-    """The text as people read it: escapes are blanks, letters in NFKC, and what is not to be seen is gone.
+    r"""The text as people read it: escapes are blanks, letters in NFKC, and what is not to be seen is gone.
 
-    `\\n`, `\\x41`, `\\u00e9` and the like become blanks, as do `\\\\n` and longer ones; soft hyphens, joiners and other
+    `\n`, `\x41`, `\u00e9` and the like become blanks, as do `\\n` and longer ones; soft hyphens, joiners and other
     characters of category Cf are removed; NFKC makes plain letters of those of full width, and of ligatures.
     """
     return b"".join(_read_parts(text)).decode("utf-8", "surrogatepass")
