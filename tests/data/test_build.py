@@ -136,7 +136,7 @@ def test_the_shards_hold_what_was_kept(built: Path) -> None:
         if number != 8:
             assert program(number).split("\n")[1] in whole
     assert HELD_OUT not in whole
-    assert read_report(built)["held_back"]
+    assert read_report(built)["sets"]["validation"]["documents"]
     assert len(samples(built / "train", tokenizer, 2, seed=0)) == 2
 
 

@@ -4,12 +4,14 @@ A corpus that every machine has. Its repositories are the distributions, known b
 keeps; Polyturn itself is left out. A folder within one that has a licence of its own is under that.
 """
 
+import platform
 import site
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
 from os.path import isdir, join, realpath, relpath
+from typing import Any
 
 from polyturn.data import licences
 from polyturn.data.sources.folder import Folder, Listed, Repo, grouped, licence_in, walk
@@ -21,13 +23,31 @@ OWN = "polyturn"
 
 def units(source: int, name: str) -> Iterator[Unit]:
     """The units of the running environment."""
-    packages = [path for path in dict.fromkeys(map(realpath, site.getsitepackages())) if isdir(path)]
+    packages = _places()
     for label, path in (("stdlib", realpath(sysconfig.get_path("stdlib"))), ("include", _headers())):
         if isdir(path):
             yield from grouped(source, f"{name}/{label}", path, _python(path, packages))
     for number, path in enumerate(packages):
         label = f"site-packages-{number}" if number else "site-packages"
         yield from grouped(source, f"{name}/{label}", path, _packages(path))
+
+
+def versions() -> dict[str, Any]:
+    """Which Python this is, and the packages that `units` reads, by name."""
+    found = metadata.distributions(path=_places())
+    packages = {_name(each): each.version for each in sorted(found, key=_name, reverse=True)}
+    return {
+        "python": platform.python_version(),
+        "packages": {name: packages[name] for name in sorted(packages) if name != OWN},
+    }
+
+
+def _places() -> list[str]:
+    return [path for path in dict.fromkeys(map(realpath, site.getsitepackages())) if isdir(path)]
+
+
+def _name(distribution: metadata.Distribution) -> str:
+    return (distribution.metadata["Name"] or "").lower().replace("_", "-")
 
 
 def _headers() -> str:
@@ -72,8 +92,8 @@ def _distributions(root: str) -> tuple[dict[str, str], dict[str, Repo]]:
     """The distribution of each listed file, and each distribution."""
     owners: dict[str, str] = {}
     repos: dict[str, Repo] = {}
-    for distribution in sorted(metadata.distributions(path=[root]), key=lambda each: each.metadata["Name"] or ""):
-        owner = (distribution.metadata["Name"] or "").lower().replace("_", "-")
+    for distribution in sorted(metadata.distributions(path=[root]), key=_name):
+        owner = _name(distribution)
         listed = sorted(str(path) for path in distribution.files or [])
         owners.update((path, owner) for path in listed if not path.startswith(".."))
         repos[owner] = Repo(owner, _licence(root, distribution, listed))
