@@ -226,12 +226,12 @@ def _report(
     count the same.
     """
     outcomes: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    for language, outcome, documents, size in [row for each in [*read, gone] for row in each["counts"]]:
+    for language, outcome, count, size in [row for each in [*read, gone] for row in each["counts"]]:
         place = outcomes[language][outcome]
-        place[0] += documents
+        place[0] += count
         place[1] += size
         if outcome in ("duplicate", "near-duplicate"):
-            outcomes[language]["kept"][0] -= documents
+            outcomes[language]["kept"][0] -= count
             outcomes[language]["kept"][1] -= size
     documents: Counter[str] = Counter()
     texts: Counter[str] = Counter()
