@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made import Listed, problems_file, right, tasks_file, write_lines
-from runs import FULL, QUICK, draw, files, grade, said
+from small_runs import FULL, QUICK, draw, files, grade, said
 
 from polyturn.analysis.perplexity import study
 from polyturn.analysis.report import report

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from made import Listed, mixed
-from runs import draw, files, grade
+from small_runs import draw, files, grade
 
 from polyturn.bench import shards
 from polyturn.bench.benchmarks import Benchmark, Mode
