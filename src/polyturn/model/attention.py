@@ -1,9 +1,27 @@
-"""Masked softmax attention, the plain form: the reference for every faster one."""
+"""Masked softmax attention: the plain form, and the choice among the faster ones for packed rows.
 
-from typing import Literal
+A packed row holds several documents, and no position may see another document's. That is where fast kernels go wrong
+in silence, so the choice is made once, said, and refused where a backend cannot keep documents apart or cannot run;
+nothing falls back to anything.
+
+    reference   the oracle: all scores at once, [B, H, T, T]
+    chunked     plain XLA, tile by tile: any device
+    cudnn       cuDNN's packed form: NVIDIA GPUs from Hopper on
+    tokamax     a Mosaic kernel: Hopper GPUs, with tokamax installed
+    splash      JAX's Pallas kernels: TPUs
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+from jax.typing import DTypeLike
+
+from polyturn.model import attention_cudnn, attention_splash, attention_tokamax
+from polyturn.model.attention_chunked import chunked
+from polyturn.utils.errors import UserError
 
 MASKED = -1e30  # large enough to vanish in a float32 softmax, small enough not to overflow
 
@@ -35,3 +53,92 @@ def attention(
     scores = jnp.einsum(f"bthk,{layout}->bhts", q, k, preferred_element_type=jnp.float32) * scale
     weights = jax.nn.softmax(jnp.where(mask[:, None], scores, MASKED), axis=-1).astype(v.dtype)
     return jnp.einsum(f"bhts,{layout}->bthk", weights, v, preferred_element_type=jnp.float32).astype(v.dtype)
+
+
+def reference(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> jax.Array:
+    """`attend` by the plain form."""
+    return attention(q, k, v, causal_mask(segments))
+
+
+type Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+
+KERNELS: dict[str, Kernel] = {
+    "reference": reference,
+    "chunked": chunked,
+    "cudnn": attention_cudnn.attend,
+    "tokamax": attention_tokamax.attend,
+    "splash": attention_splash.attend,
+}
+AUTO = {"cpu": ("chunked",), "gpu": ("tokamax", "cudnn"), "tpu": ("splash",)}
+"""What `auto` tries on a platform, in this order."""
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, backend: str) -> jax.Array:
+    """Causal attention within the documents of packed rows.
+
+    Under a mesh with explicit axes every device computes its own rows and heads, as q is cut; positions and the
+    width of a head must be whole.
+
+    Args:
+        q, k, v: `[B, T, H, K]` in the compute dtype, positions turned in.
+        segments: int32 `[B, T]`: each document of a row is one run of equal numbers. Padding, 0, is treated as a
+            document: it sees itself, and nothing sees it.
+        backend: what `choose` gave.
+
+    Returns:
+        `[B, T, H, K]` in the dtype and sharding of q.
+    """
+    kernel = KERNELS[backend]
+    if jax.sharding.get_abstract_mesh().empty:
+        return kernel(q, k, v, segments)
+    spec = jax.typeof(q).sharding.spec
+    rows = PartitionSpec(spec[0], None)
+    # check_vma: the kernels' own calls do not say over which axes their results vary
+    return jax.shard_map(kernel, in_specs=(spec, spec, spec, rows), out_specs=spec, check_vma=False)(q, k, v, segments)
+
+
+class Device(Protocol):
+    """What `choose` asks of a `jax.Device`; GPUs also tell their `compute_capability`."""
+
+    platform: str
+    device_kind: str
+
+
+def choose(backend: str, device: Device, head_width: int, length: int, dtype: DTypeLike) -> str:
+    """The backend for a run: the one named, or for "auto" the first of `AUTO` that can do the work.
+
+    Args:
+        backend: a key of `KERNELS`, or "auto".
+        device: one of those that the run will use.
+        head_width: K.
+        length: T.
+        dtype: of the computation.
+
+    Raises:
+        UserError: no such backend, or it cannot run here, with the reason.
+    """
+    if backend not in (*KERNELS, "auto"):
+        raise UserError(f"There is no attention {backend!r}; take auto or one of {', '.join(KERNELS)}.")
+    tried = AUTO[device.platform] if backend == "auto" else (backend,)
+    refusals = {name: _refusal(name, device, head_width, length, dtype) for name in tried}
+    for name, refused in refusals.items():
+        if refused is None:
+            return name
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals.items())
+    raise UserError(f"No attention kernel for packed rows ({reasons}); attention=chunked runs anywhere, more slowly.")
+
+
+def _refusal(backend: str, device: Any, head_width: int, length: int, dtype: DTypeLike) -> str | None:
+    match backend:
+        case "cudnn":
+            return attention_cudnn.refusal(device, head_width, dtype)
+        case "tokamax":
+            return attention_tokamax.refusal(device, head_width, dtype)
+        case "splash":
+            return attention_splash.refusal(device, length)
+    return None
+
+
+def most_documents(backend: str, length: int) -> int | None:
+    """How many runs of equal segments a row of `length` may hold, padding's among them; None: any number."""
+    return attention_cudnn.most_documents(length) if backend == "cudnn" else None
