@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
@@ -70,7 +71,7 @@ KERNELS: dict[str, Kernel] = {
     "splash": attention_splash.attend,
 }
 AUTO = {"cpu": ("chunked",), "gpu": ("tokamax", "cudnn"), "tpu": ("splash",)}
-"""What `auto` tries on a platform, in this order."""
+"""What `auto` tries on a platform, in this order; on others it is chunked."""
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, backend: str) -> jax.Array:
@@ -100,8 +101,15 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, backen
 class Device(Protocol):
     """What `choose` asks of a `jax.Device`; GPUs also tell their `compute_capability`."""
 
-    platform: str
-    device_kind: str
+    @property
+    def platform(self) -> str:
+        """`cpu`, `gpu` or `tpu`."""
+        ...
+
+    @property
+    def device_kind(self) -> str:
+        """The model, as its maker names it."""
+        ...
 
 
 def choose(backend: str, device: Device, head_width: int, length: int, dtype: DTypeLike) -> str:
@@ -119,7 +127,7 @@ def choose(backend: str, device: Device, head_width: int, length: int, dtype: DT
     """
     if backend not in (*KERNELS, "auto"):
         raise UserError(f"There is no attention {backend!r}; take auto or one of {', '.join(KERNELS)}.")
-    tried = AUTO[device.platform] if backend == "auto" else (backend,)
+    tried = AUTO.get(device.platform, ("chunked",)) if backend == "auto" else (backend,)
     refusals = {name: _refusal(name, device, head_width, length, dtype) for name in tried}
     for name, refused in refusals.items():
         if refused is None:
@@ -139,6 +147,22 @@ def _refusal(backend: str, device: Any, head_width: int, length: int, dtype: DTy
     return None
 
 
-def most_documents(backend: str, length: int) -> int | None:
-    """How many runs of equal segments a row of `length` may hold, padding's among them; None: any number."""
-    return attention_cudnn.most_documents(length) if backend == "cudnn" else None
+def check_documents(backend: str, segments: np.ndarray) -> None:
+    """See to it, before a batch reaches the device, that rows hold no more documents than the backend has room for.
+
+    Args:
+        backend: what `choose` gave.
+        segments: int `[B, T]`, as `attend` takes them.
+
+    Raises:
+        UserError: a row holds too many for cudnn; the other backends take any number.
+    """
+    if backend != "cudnn":
+        return
+    most = int(np.count_nonzero(np.diff(segments, axis=1), axis=1).max(initial=0)) + 1
+    limit = attention_cudnn.most_documents(segments.shape[1])
+    if most > limit:
+        raise UserError(
+            f"A row of {segments.shape[1]} tokens holds {most} documents, padding counted, and attention=cudnn has "
+            f"room for {limit}; take attention=tokamax or attention=chunked."
+        )

@@ -34,9 +34,9 @@ def _chunked(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, bloc
     return _forward(q, k, v, segments, block)[0]
 
 
-def _pairs(length: int, block: int) -> np.ndarray:
+def _pairs(length: int, block: int) -> jax.Array:
     """First positions of (query block, key block) on and below the diagonal, int32 `[N, 2]`, row by row."""
-    return np.argwhere(np.tri(length // block, dtype=bool)).astype(np.int32) * block
+    return jnp.asarray(block * np.argwhere(np.tri(length // block, dtype=bool)), jnp.int32)
 
 
 def _forward(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, block: int) -> tuple[jax.Array, Saved]:
@@ -58,7 +58,13 @@ def _forward(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, bloc
 
     b, h, t, d = q.shape
     one = jnp.zeros((b, h, block, 1), jnp.float32)
-    start = (jnp.zeros_like(v), jnp.zeros((b, h, t, 1), jnp.float32), jnp.zeros((b, h, block, d), jnp.float32), one, one)
+    start = (
+        jnp.zeros_like(v),
+        jnp.zeros((b, h, t, 1), jnp.float32),
+        jnp.zeros((b, h, block, d), jnp.float32),
+        one,
+        one,
+    )
     (out, sums, *_), _ = jax.lax.scan(step, start, _pairs(t, block))
     return out, (q, k, v, segments, out, sums)
 

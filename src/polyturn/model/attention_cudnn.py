@@ -10,6 +10,7 @@ are allowed here. A row of more would attend across the last ones, so its querie
 at once, and the loop, which looks at the data first, does not let it come to that.
 """
 
+import re
 from typing import Any
 
 import jax
@@ -26,9 +27,10 @@ def most_documents(length: int) -> int:
 
 def refusal(device: Any, head_width: int, dtype: Any) -> str | None:
     """Why this device cannot do it, as the end of a sentence; None where it can."""
-    if device.platform != "gpu" or not hasattr(device, "compute_capability"):
+    capability = re.fullmatch(r"\d+\.\d+", str(getattr(device, "compute_capability", "")))  # AMD's are names
+    if device.platform != "gpu" or capability is None:
         return f"it needs an NVIDIA GPU and this is {device.device_kind}"
-    if float(device.compute_capability) < 9.0:
+    if float(capability[0]) < 9.0:
         return f"packed rows need a Hopper GPU or newer and this is {device.device_kind}"
     if head_width > 256 or head_width % 8:
         return f"heads must be at most 256 wide and a multiple of 8, not {head_width}"

@@ -1,4 +1,4 @@
-"""Packed causal attention on TPUs: the splash kernels that come with JAX, which know segments and skip masked blocks."""
+"""Packed causal attention on TPUs: the splash kernels that come with JAX, which know segments and skip blocks."""
 
 from typing import Any
 
