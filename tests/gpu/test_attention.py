@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from attention_oracle import Case, make, rows_of
 
-from polyturn.model.attention import attend, choose
+from polyturn.model.attention import choose, over
 from polyturn.utils.errors import UserError
 
 LENGTH = 2048
@@ -43,7 +43,7 @@ def results(backend: str, case: Case) -> dict[str, np.ndarray]:
 
     @jax.jit
     def both(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, g: jax.Array) -> tuple[jax.Array, ...]:
-        out, back = jax.vjp(lambda q, k, v: attend(q, k, v, segments, backend), q, k, v)
+        out, back = jax.vjp(over(segments, backend), q, k, v)
         return (out, *back(g))
 
     arrays = both(q, k, v, jnp.asarray(case.segments), g)

@@ -1,6 +1,7 @@
 """Attention against a loop over every position in float64; each backend for packed rows; the choice among them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -16,10 +17,8 @@ from hypothesis import strategies as st
 from jax._src.cudnn import fused_attention_stablehlo
 from jax.typing import DTypeLike
 
-from polyturn.model import attention as attention_module
-from polyturn.model import attention_cudnn, attention_splash, attention_tokamax
-from polyturn.model.attention import Kernel, attend, attention, causal_mask, check_documents, choose, reference
-from polyturn.model.attention_chunked import chunked
+from polyturn.model import attention_chunked, attention_cudnn, attention_splash, attention_tokamax
+from polyturn.model.attention import Attend, attention, causal_mask, check_documents, choose, over
 from polyturn.utils.errors import UserError
 
 
@@ -64,11 +63,18 @@ def test_large_scores_do_not_overflow():
 
 # Packed rows: every backend that runs without its own kind of device, against documents taken one by one in float64.
 
-KERNELS = {
-    "reference": reference,
-    "chunked": chunked,
-    "chunked by 32": partial(chunked, block=32),
-    "splash": partial(attention_splash.attend, interpret=True),
+type Kernel = Callable[[jax.Array], Attend]  # of segments
+
+
+def by(attend: Callable[..., jax.Array], **settings: Any) -> Kernel:
+    return lambda segments: lambda q, k, v: attend(q, k, v, segments, **settings)
+
+
+KERNELS: dict[str, Kernel] = {
+    "reference": partial(over, backend="reference"),
+    "chunked": partial(over, backend="chunked"),
+    "chunked by 32": by(attention_chunked.attend, block=32),
+    "splash": by(attention_splash.attend, interpret=True),
 }
 LENGTH = 256
 SEGMENTS = rows_of([[100, 1, 27, 128], [60, 130], [256]], LENGTH)
@@ -80,7 +86,7 @@ def results(kernel: Kernel, case: Case, dtype: DTypeLike) -> dict[str, np.ndarra
 
     @jax.jit
     def both(q: jax.Array, k: jax.Array, v: jax.Array, g: jax.Array) -> tuple[jax.Array, ...]:
-        out, back = jax.vjp(lambda q, k, v: kernel(q, k, v, segments), q, k, v)
+        out, back = jax.vjp(kernel(segments), q, k, v)
         return (out, *back(g))
 
     arrays = both(q, k, v, g)
@@ -109,7 +115,7 @@ def test_padding_gives_no_nan_and_takes_no_gradient(name: str):
 @pytest.mark.parametrize("name", ["chunked", "splash"])
 def test_bfloat16_is_as_near_as_its_precision_allows(name: str):
     case = make(SEGMENTS, heads=2, width=64, rounded_to=ml_dtypes.bfloat16)
-    ours, plain = results(KERNELS[name], case, jnp.bfloat16), results(reference, case, jnp.bfloat16)
+    ours, plain = results(KERNELS[name], case, jnp.bfloat16), results(KERNELS["reference"], case, jnp.bfloat16)
     for what, wanted in case.wanted.items():
         error, allowed = (np.linalg.norm(x[what] - wanted) / np.linalg.norm(wanted) for x in (ours, plain))
         assert error < max(0.008, 1.5 * allowed), what
@@ -129,33 +135,31 @@ def test_chunks_hold_a_small_part_of_what_the_reference_holds():
 
     def held(kernel: Kernel) -> int:
         def back(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> list[jax.Array]:
-            return jax.grad(lambda x: jnp.sum(kernel(x[0], x[1], x[2], segments).astype(jnp.float32)))([q, k, v])
+            return jax.grad(lambda x: jnp.sum(kernel(segments)(*x).astype(jnp.float32)))([q, k, v])
 
         analysis: Any = jax.jit(back).lower(x, x, x, segments).compile().memory_analysis()
         return analysis.temp_size_in_bytes
 
-    assert held(chunked) < held(reference) / 8
+    assert held(KERNELS["chunked"]) < held(KERNELS["reference"]) / 8
 
 
 @pytest.mark.parametrize("backend", ["reference", "chunked", "splash"])
 def test_a_mesh_changes_where_and_not_what(backend: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(attention_module.KERNELS, "splash", KERNELS["splash"])
+    monkeypatch.setattr(attention_splash, "attend", partial(attention_splash.attend, interpret=True))
     case = make(rows_of([[100, 28], [128], [1, 127], [50]], 128), heads=2, width=8)
     axes = ("data", "fsdp", "tensor")
     mesh = jax.make_mesh((2, 2, 2), axes, axis_types=(jax.sharding.AxisType.Explicit,) * 3)
-    cut = jax.NamedSharding(mesh, jax.P(("data", "fsdp"), None, "tensor", None))
-    q, k, v, g = (jax.device_put(jnp.asarray(x, jnp.float32), cut) for x in case.inputs)
-    segments = jax.device_put(jnp.asarray(case.segments), jax.NamedSharding(mesh, jax.P(("data", "fsdp"), None)))
+    heads, rows = jax.P(("data", "fsdp"), None, "tensor", None), jax.P(("data", "fsdp"), None)
 
-    @jax.jit
-    def both(q: jax.Array, k: jax.Array, v: jax.Array, g: jax.Array) -> tuple[jax.Array, ...]:
-        out, back = jax.vjp(lambda q, k, v: attend(q, k, v, segments, backend), q, k, v)
+    def both(q: jax.Array, k: jax.Array, v: jax.Array, g: jax.Array, segments: jax.Array) -> tuple[jax.Array, ...]:
+        out, back = jax.vjp(over(segments, backend), q, k, v)
         return (out, *back(g))
 
     with jax.set_mesh(mesh):
-        arrays = both(q, k, v, g)
+        every = jax.jit(jax.shard_map(both, in_specs=(*[heads] * 4, rows), out_specs=(heads,) * 4))
+        cut = [jax.device_put(jnp.asarray(x, jnp.float32), jax.NamedSharding(mesh, heads)) for x in case.inputs]
+        arrays = every(*cut, jax.device_put(jnp.asarray(case.segments), jax.NamedSharding(mesh, rows)))
     for (what, wanted), ours in zip(case.wanted.items(), arrays, strict=True):
-        assert ours.sharding.is_equivalent_to(cut, ours.ndim)
         np.testing.assert_allclose(np.asarray(ours), wanted, atol=2e-5, err_msg=what)
 
 
@@ -184,7 +188,7 @@ def test_cudnn_is_told_every_document(segments: np.ndarray):
 
 def test_rows_of_too_many_documents_are_known_to_the_device_and_refused_before():
     segments = rows_of([[1] * 8, [64] * 2], 128)
-    assert np.asarray(attention_cudnn.documents(jnp.asarray(segments), 8)[2]).tolist() == [False, True]
+    assert np.asarray(attention_cudnn.documents(jnp.asarray(segments), 8)[2]).tolist() == [0, 1]
     with pytest.raises(UserError, match="A row of 128 tokens holds 9 documents"):
         check_documents("cudnn", segments)
     check_documents("cudnn", segments[1:])
@@ -206,7 +210,7 @@ def lowered(backend: str, platform: str, width: int) -> str:
     segments = jax.ShapeDtypeStruct((2, 2048), jnp.int32)
 
     def both(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, g: jax.Array) -> tuple[jax.Array, ...]:
-        out, back = jax.vjp(lambda q, k, v: attend(q, k, v, segments, backend), q, k, v)
+        out, back = jax.vjp(over(segments, backend), q, k, v)
         return (out, *back(g))
 
     return jax.jit(both).trace(x, x, x, segments, x).lower(lowering_platforms=(platform,)).as_text()

@@ -17,11 +17,10 @@ from typing import Any, Literal, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
-from polyturn.model import attention_cudnn, attention_splash, attention_tokamax
-from polyturn.model.attention_chunked import chunked
+from polyturn.model import attention_chunked, attention_cudnn, attention_splash, attention_tokamax
+from polyturn.parallel.collectives import opaque
 from polyturn.utils.errors import UserError
 
 MASKED = -1e30  # large enough to vanish in a float32 softmax, small enough not to overflow
@@ -56,46 +55,39 @@ def attention(
     return jnp.einsum(f"bhts,{layout}->bthk", weights, v, preferred_element_type=jnp.float32).astype(v.dtype)
 
 
-def reference(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> jax.Array:
-    """`attend` by the plain form."""
-    return attention(q, k, v, causal_mask(segments))
+type Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
-
-type Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
-
-KERNELS: dict[str, Kernel] = {
-    "reference": reference,
-    "chunked": chunked,
-    "cudnn": attention_cudnn.attend,
-    "tokamax": attention_tokamax.attend,
-    "splash": attention_splash.attend,
-}
+BACKENDS = ("reference", "chunked", "cudnn", "tokamax", "splash")
 AUTO = {"cpu": ("chunked",), "gpu": ("tokamax", "cudnn"), "tpu": ("splash",)}
 """What `auto` tries on a platform, in this order; on others it is chunked."""
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, backend: str) -> jax.Array:
-    """Causal attention within the documents of packed rows.
+def over(segments: jax.Array, backend: str) -> Attend:
+    """Attention over packed rows: `q, k, v [B, T, H, K] -> [B, T, H, K]`, by the backend of that name.
 
-    Under a mesh with explicit axes every device computes its own rows and heads, as q is cut; positions and the
-    width of a head must be whole.
+    What a kernel must know of the rows is worked out here, once for all layers. On a mesh (inside `jax.shard_map`) the
+    arguments are a device's own rows and heads.
 
     Args:
-        q, k, v: `[B, T, H, K]` in the compute dtype, positions turned in.
         segments: int32 `[B, T]`: each document of a row is one run of equal numbers. Padding, 0, is treated as a
             document: it sees itself, and nothing sees it.
         backend: what `choose` gave.
-
-    Returns:
-        `[B, T, H, K]` in the dtype and sharding of q.
     """
-    kernel = KERNELS[backend]
-    if jax.sharding.get_abstract_mesh().empty:
-        return kernel(q, k, v, segments)
-    spec = jax.typeof(q).sharding.spec
-    rows = PartitionSpec(spec[0], None)
-    # check_vma: the kernels' own calls do not say over which axes their results vary
-    return jax.shard_map(kernel, in_specs=(spec, spec, spec, rows), out_specs=spec, check_vma=False)(q, k, v, segments)
+    match backend:
+        case "reference":
+            mask = causal_mask(segments)
+            return lambda q, k, v: attention(q, k, v, mask)
+        case "chunked":
+            return lambda q, k, v: opaque(attention_chunked.attend, q, k, v, segments)
+        case "cudnn":
+            described = attention_cudnn.documents(segments, attention_cudnn.most_documents(segments.shape[1]))
+            return lambda q, k, v: opaque(attention_cudnn.attend, q, k, v, *described)
+        case "tokamax":
+            begins = attention_tokamax.document_begins(segments)
+            return lambda q, k, v: opaque(attention_tokamax.attend, q, k, v, begins)
+        case "splash":
+            return lambda q, k, v: opaque(attention_splash.attend, q, k, v, segments)
+    raise ValueError(f"{backend} is no attention backend; `choose` gives one.")
 
 
 class Device(Protocol):
@@ -116,7 +108,7 @@ def choose(backend: str, device: Device, head_width: int, length: int, dtype: DT
     """The backend for a run: the one named, or for "auto" the first of `AUTO` that can do the work.
 
     Args:
-        backend: a key of `KERNELS`, or "auto".
+        backend: one of `BACKENDS`, or "auto".
         device: one of those that the run will use.
         head_width: K.
         length: T.
@@ -125,8 +117,8 @@ def choose(backend: str, device: Device, head_width: int, length: int, dtype: DT
     Raises:
         UserError: no such backend, or it cannot run here, with the reason.
     """
-    if backend not in (*KERNELS, "auto"):
-        raise UserError(f"There is no attention {backend!r}; take auto or one of {', '.join(KERNELS)}.")
+    if backend not in (*BACKENDS, "auto"):
+        raise UserError(f"There is no attention {backend!r}; take auto or one of {', '.join(BACKENDS)}.")
     tried = AUTO.get(device.platform, ("chunked",)) if backend == "auto" else (backend,)
     refusals = {name: _refusal(name, device, head_width, length, dtype) for name in tried}
     for name, refused in refusals.items():
@@ -152,7 +144,7 @@ def check_documents(backend: str, segments: np.ndarray) -> None:
 
     Args:
         backend: what `choose` gave.
-        segments: int `[B, T]`, as `attend` takes them.
+        segments: int `[B, T]`, as `over` takes them.
 
     Raises:
         UserError: a row holds too many for cudnn; the other backends take any number.

@@ -19,8 +19,8 @@ BLOCK = 128
 type Saved = tuple[jax.Array, ...]
 
 
-def chunked(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, block: int = BLOCK) -> jax.Array:
-    """`q, k, v [B, T, H, K]`, int `segments [B, T]` -> `[B, T, H, K]`, as `attention.attend` has it."""
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, block: int = BLOCK) -> jax.Array:
+    """`q, k, v [B, T, H, K]`, int `segments [B, T]` -> `[B, T, H, K]`, as `attention.over` has it."""
     length = q.shape[1]
     more = (-length) % min(block, length)
     heads_first = (jnp.pad(x, ((0, 0), (0, more), (0, 0), (0, 0))).swapaxes(1, 2) for x in (q, k, v))

@@ -45,10 +45,11 @@ def refusal(device: Any, head_width: int, dtype: Any) -> str | None:
     return None
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> jax.Array:
-    """`q, k, v [B, T, H, K]`, int32 `segments [B, T]` -> `[B, T, H, K]`, as `attention.attend` has it."""
-    lengths, offsets, fits = documents(segments, most_documents(segments.shape[1]))
-    q = jnp.where(fits[:, None, None, None], q, jnp.nan)
+def attend(
+    q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array, offsets: jax.Array, fits: jax.Array
+) -> jax.Array:
+    """`q, k, v [B, T, H, K]` and what `documents` gave -> `[B, T, H, K]`, as `attention.over` has it."""
+    q = jnp.where(fits[:, None, None, None] == 1, q, jnp.nan)
     out: Any = cudnn.dot_product_attention(
         q,
         k,
@@ -72,7 +73,7 @@ def documents(segments: jax.Array, most: int) -> tuple[jax.Array, jax.Array, jax
     Returns:
         lengths: int32 `[B, most]`, -1 behind the last document.
         offsets: int32 `[B, most + 1]`, first positions, -1 behind the last document.
-        fits: bool `[B]`, whether the row has at most `most` documents; where not, the others mean nothing.
+        fits: int32 `[B]`, 1 where the row has at most `most` documents; where not, the others mean nothing.
     """
     length = segments.shape[1]
     first = jnp.diff(segments, axis=1, prepend=segments[:, :1] - 1) != 0
@@ -81,4 +82,4 @@ def documents(segments: jax.Array, most: int) -> tuple[jax.Array, jax.Array, jax
     there = begins[:, :most] < length
     lengths = jnp.where(there, begins[:, 1:] - begins[:, :most], -1)
     offsets = jnp.pad(jnp.where(there, begins[:, :most], -1), ((0, 0), (0, 1)), constant_values=-1)
-    return lengths, offsets, begins[:, most] == length
+    return lengths, offsets, (begins[:, most] == length).astype(jnp.int32)

@@ -19,7 +19,7 @@ def refusal(device: Any, length: int) -> str | None:
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, interpret: bool = False) -> jax.Array:
-    """`q, k, v [B, T, H, K]`, int32 `segments [B, T]` -> `[B, T, H, K]`, as `attention.attend` has it.
+    """`q, k, v [B, T, H, K]`, int32 `segments [B, T]` -> `[B, T, H, K]`, as `attention.over` has it.
 
     Args:
         interpret: run the kernels in Pallas' interpreter, on any device and very slowly.

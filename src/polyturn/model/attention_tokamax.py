@@ -33,14 +33,14 @@ def refusal(device: Any, head_width: int, dtype: Any) -> str | None:
     return None
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> jax.Array:
-    """`q, k, v [B, T, H, K]`, int32 `segments [B, T]` -> `[B, T, H, K]`, as `attention.attend` has it."""
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, begins: jax.Array) -> jax.Array:
+    """`q, k, v [B, T, H, K]` and what `document_begins` gave -> `[B, T, H, K]`, as `attention.over` has it."""
     from tokamax._src.ops.attention.pallas_mosaic_gpu import (  # pyright: ignore[reportMissingImports]
         Mask,
         PallasMosaicGpuFlashAttention,
     )
 
-    mask = Mask(k_start=document_begins(segments)[:, None], is_causal=True)
+    mask = Mask(k_start=begins[:, None], is_causal=True)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         return PallasMosaicGpuFlashAttention()(q, k, v, mask=mask)
 
