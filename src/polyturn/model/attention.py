@@ -1,5 +1,6 @@
 """Masked softmax attention, the plain form: the reference for every faster one."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -16,6 +17,15 @@ def causal_mask(segments: jax.Array) -> jax.Array:
     t = segments.shape[1]
     causal = jnp.arange(t)[:, None] >= jnp.arange(t)[None, :]
     return causal[None] & (segments[:, :, None] == segments[:, None, :])
+
+
+type Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def over(segments: jax.Array, backend: str) -> Attend:
+    """Attention over packed rows: `q, k, v [B, T, H, K] -> [B, T, H, K]`, by the backend of that name."""
+    mask = causal_mask(segments)
+    return lambda q, k, v: attention(q, k, v, mask)
 
 
 def attention(

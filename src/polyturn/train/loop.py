@@ -53,9 +53,7 @@ def train(
     """
     with _only_one(folder), checkpoints(folder / "checkpoints") as saved:
         _claim(folder, config, rows)
-        state = start(config)
-        if initial is not None:
-            state = State(state.step, initial, state.moments)
+        state = start(config, initial)
         state = saved.restore(state) or state
         with _log(folder / "metrics.jsonl", int(state.step), report) as write:
             return _steps(config, rows, state, saved.save, evaluate, write, stop_after)
