@@ -24,6 +24,7 @@ from polyturn.train.config import OptimizerConfig, TrainConfig
 from polyturn.train.loop import train
 from polyturn.train.step import evaluate, start
 from polyturn.utils.errors import UserError
+from polyturn.utils.lock import LOCK
 
 MODEL = ModelConfig(layers=2, width=64, heads=4, rotary=8, vocab=64, context=64)
 CONFIG = TrainConfig(MODEL, OptimizerConfig(2e-3, 2e-4, 20, beta2=0.99), steps=24, rows=8, log_every=2, save_every=6)
@@ -125,7 +126,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
     lock = "import fcntl, sys; h = open(sys.argv[1], 'w'); fcntl.flock(h, fcntl.LOCK_EX)"
     holder = f"{lock}; print(1, flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", holder, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", holder, str(tmp_path / LOCK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()

@@ -6,10 +6,14 @@ nothing. The transposes come from JAX's typing of what varies over which axis: a
 an axis gets the sum of all devices' gradients, and a sum's gradient goes to each of them.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax._src.config import _check_vma  # the switch behind `shard_map(check_vma=...)`; has no public name
 
 from polyturn.parallel.mesh import AXES
 
@@ -73,3 +77,63 @@ def largest(x: jax.Array, *axes: str) -> jax.Array:
 def place(axis: str) -> jax.Array | int:
     """This device's number along `axis`."""
     return jax.lax.axis_index(axis) if bound() else 0
+
+
+def opaque(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """`function(*arrays)`, differentiable, for a kernel that says nothing of what varies over which axis.
+
+    Such a kernel works on a device's own parts and talks to none. Its result would be taken for one that is the same on
+    all devices, and gradients would then be summed over them where they must not. So the function and its derivative
+    are traced without that typing, between operands and results that have it.
+
+    Args:
+        function: of the arrays, to one array.
+        arrays: integers among them have no gradient.
+    """
+    return _opaque(function, *arrays) if bound() else function(*arrays)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _opaque(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    return _opaque_forward(function, *arrays)[0]
+
+
+def _opaque_forward(function: Callable[..., jax.Array], *arrays: jax.Array) -> tuple[jax.Array, Any]:
+    arrays = alike(*arrays)
+    axes = tuple(varying(arrays[0]))
+    with _check_vma(False):
+        bare = [x * 1 for x in arrays]  # the only way for an array to lose its typing is to be computed anew
+        floats = [n for n, x in enumerate(bare) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+        def of_floats(*given: jax.Array) -> jax.Array:
+            every = list(bare)
+            for n, x in zip(floats, given, strict=True):
+                every[n] = x
+            return function(*every)
+
+        out, pull = jax.vjp(of_floats, *(bare[n] for n in floats))
+    saved = (jax.tree.map(lambda x: vary(x, axes), pull), _Places(len(arrays), tuple(floats)))
+    return vary(out, axes), saved
+
+
+def _opaque_backward(function: Callable[..., jax.Array], saved: Any, g: jax.Array) -> tuple[jax.Array | None, ...]:
+    pull, places = saved
+    axes = tuple(varying(g))
+    with _check_vma(False):
+        pulled = jax.tree.map(lambda x: x * 1, pull)(g * 1)
+    gradients: list[jax.Array | None] = [None] * places.count
+    for n, x in zip(places.floats, pulled, strict=True):
+        gradients[n] = vary(x, axes)
+    return tuple(gradients)
+
+
+_opaque.defvjp(_opaque_forward, _opaque_backward)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["count", "floats"])
+@dataclass(frozen=True)
+class _Places:
+    """Which of how many arguments have a gradient."""
+
+    count: int
+    floats: tuple[int, ...]

@@ -7,6 +7,7 @@ To be called before anything asks JAX for its devices.
 """
 
 import atexit
+from typing import Any
 
 import jax
 
@@ -24,6 +25,7 @@ def processes(coordinator: str, count: int | None = None, index: int | None = No
     Raises:
         UserError: the cluster is none that JAX knows, arguments are missing, or not all processes came.
     """
+    known: dict[str, Any]
     if coordinator == "auto":
         known = {"num_processes": count, "process_id": index}
     elif count is None or index is None or not 0 <= index < count:

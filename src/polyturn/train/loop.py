@@ -6,7 +6,6 @@ unbroken run gives, since batch k depends on the seed and k alone. Nothing waits
 of the log.
 """
 
-import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from polyturn.train.config import TrainConfig
 from polyturn.train.step import State, start, train_step
 from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
+from polyturn.utils.lock import hold
 
 type Report = Callable[[dict[str, float]], None]
 type Evaluate = Callable[[Params[jax.Array]], dict[str, float]]
@@ -51,7 +51,8 @@ def train(
     Raises:
         UserError: the folder holds another run, or another process is at work in it.
     """
-    with _only_one(folder), checkpoints(folder / "checkpoints") as saved:
+    busy = f"Another process is training in {folder}; wait for it or choose another folder."
+    with hold(folder, busy), checkpoints(folder / "checkpoints") as saved:
         _claim(folder, config, rows)
         state = start(config, initial)
         state = saved.restore(state) or state
@@ -118,22 +119,6 @@ def _claim(folder: Path, config: TrainConfig, rows: Rows) -> None:
     other = [name for name in mine if mine[name] != theirs[name]]
     if other:
         raise UserError(f"{folder} holds a run with other {' and '.join(other)}; choose another folder or remove it.")
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; the lock goes with the process, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / "lock", "w")  # noqa: SIM115 - closed below, whatever happens
-    except OSError as error:
-        raise UserError(f"Cannot write in {folder}: {error.strerror}; choose another folder.") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another process is training in {folder}; wait for it or choose another folder.") from None
-        yield
 
 
 @contextmanager
