@@ -104,7 +104,7 @@ def samples(folder: Path, tokenizer: Tokenizer, count: int, seed: int) -> list[s
     drawn = np.random.default_rng(seed)
     texts = []
     for number in drawn.choice(len(opened), min(count, len(opened)), replace=False):
-        tokens, segments = opened.read(np.array([number]))
+        tokens, segments, _ = opened.read(np.array([number]))
         piece = int(drawn.integers(1, int(segments.max()) + 1))
         texts.append(tokenizer.decode(tokens[0][segments[0] == piece].tolist()))
     return texts
