@@ -1,11 +1,11 @@
 """Signatures by which near-duplicates are found without comparing every text with every other.
 
-    signature(text)              # uint32 [128]; two texts share about as many entries as runs of five tokens
-    bands(signature(text), 0.7)  # uint64 [21]; texts with one band in common are worth comparing
-    similarity(one, other)       # the estimated Jaccard index of their runs of tokens, from 0 to 1
+    found = signature(text, "Python")  # uint32 [128]; two texts share about as many entries as runs of five tokens
+    bands(found, 0.7)                  # uint64 [21]; texts with one band in common are worth comparing
+    similarity(one, other)             # the estimated Jaccard index of their runs of tokens, from 0 to 1
 
-Tokens are words and numbers, and each other character by itself; blanks and comments are left out, so that layout,
-line ends and headers do not count. A text is the set of its runs of `words` consecutive tokens.
+Tokens are words and numbers, and each other character by itself; blanks are left out, and comments in the languages
+that `comments.py` knows, so that layout, line ends and headers do not count. A text is the set of its runs of `words` consecutive tokens.
 
 Each entry of a signature is the least value that one of 128 permutations of 32-bit numbers gives to a run's hash
 (Broder, "On the resemblance and containment of documents", 1997). The permutations are h -> a h + b modulo 2**32 with
@@ -15,24 +15,16 @@ multiplications, but tokens take most of the time either way, and for short text
 docs/dedup.md has the measurements.
 """
 
-import re
 from functools import cache
 
 import numpy as np
+
+from polyturn.data.comments import without
 
 WORDS = 5
 PERMUTATIONS = 128
 CERTAINTY = 0.9
 """The chance that two texts just as similar as the threshold have a band in common."""
-
-# // but not in a URL, /* */, # after a blank but not a C directive. Either may begin no comment in a language that is
-# not known here; then some tokens are missing, and from both texts. Each alternative begins with a literal, which the
-# search jumps to; what stands before it is looked at from behind.
-_COMMENT = re.compile(
-    rb"/(?:(?<!:/)/[^\n]*|\*.*?(?:\*/|\Z))"
-    rb"|#(?<!\S#)(?! *(?:include|define|undef|ifn?def|endif|pragma)\b|(?:if|el))[^\n]*",
-    re.DOTALL,
-)
 
 _BLANK, _WORD, _OTHER = 0, 1, 2
 _LETTERS = frozenset(b"_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") | set(range(128, 256))
@@ -40,12 +32,12 @@ _CLASSES = bytes(_BLANK if b in b" \t\n\r\v\f\0" else _WORD if b in _LETTERS els
 """Of each byte; those from 128 are parts of letters other than ASCII's."""
 
 
-def signature(text: str, words: int = WORDS, permutations: int = PERMUTATIONS) -> np.ndarray:
+def signature(text: str, language: str = "", words: int = WORDS, permutations: int = PERMUTATIONS) -> np.ndarray:
     """uint32 [permutations] of a text, of any length.
 
     Of a text of fewer than `words` tokens, all of them are the one run. Of one that is all comments, they are the text.
     """
-    found = runs(tokens(text), words)
+    found = runs(tokens(text, language), words)
     factors, offsets = _permutations(permutations)
     least = np.full(permutations, 0xFFFF_FFFF, np.uint32)
     space = np.empty((permutations, min(len(found), _BLOCK)), np.uint32)
@@ -93,11 +85,10 @@ _BLOCK = 4096  # 2 MiB of products
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 over the golden ratio, odd
 
 
-def tokens(text: str) -> np.ndarray:
+def tokens(text: str, language: str = "") -> np.ndarray:
     """uint64: a hash of each token of a text in order, comments left out unless there is nothing else."""
-    encoded = text.encode("utf-8", "surrogatepass")
-    found = _hashes(_COMMENT.sub(b" ", encoded))
-    return found if len(found) else _hashes(encoded)
+    found = _hashes(without(text, language).encode("utf-8", "surrogatepass"))
+    return found if len(found) else _hashes(text.encode("utf-8", "surrogatepass"))
 
 
 def _hashes(encoded: bytes) -> np.ndarray:

@@ -93,7 +93,7 @@ class Read:
             redacted.update(found)
         digest = hashlib.sha256(text.encode()).digest()
         dedup = self.config.dedup
-        signature = minhash.signature(text, dedup.words, dedup.permutations) if dedup.near else None
+        signature = minhash.signature(text, language, dedup.words, dedup.permutations) if dedup.near else None
         return {
             "id": raw.id,
             "language": language,
