@@ -166,7 +166,7 @@ def peer(python: str, config: Path, folder: Path, workers: int) -> dict[str, obj
     """The peer, on the same texts."""
     loaded, size = load(str(config)), 0
     (folder / "input").mkdir(parents=True)
-    units = sources.units(loaded)
+    units = list(sources.units(loaded))
     for number, unit in enumerate(units):
         with open(folder / "input" / f"{number:05}.jsonl", "w") as file:
             for raw in sources.read(loaded, unit):

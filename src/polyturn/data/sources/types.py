@@ -40,7 +40,7 @@ class Unit:
     name: begins the ids of what is in it.
     place: the folder that the files are in, the one file, or the data set.
     files: of kind "files", [path within `place`, repo, licence] of each.
-    part: the row group of a parquet file, or the shard of a data set.
+    part: the row group of a parquet file, the shard of a data set, or which `UNIT_BYTES` of a plain JSONL file.
     """
 
     source: int
