@@ -100,7 +100,6 @@ def test_headings_of_markdown_count() -> None:
         ("a b", "ab"),
         ("x = 12", "x = 1 2"),
         ("x = ab", "x = ba"),
-        
         ('url = "https://a.org/one"', 'url = "https://a.org/two"'),
         ("# only a comment", "# only another comment"),
         ("größe = 1", "grüße = 1"),

@@ -2,8 +2,8 @@
 
     report = build(load("installed"), Path("corpus"), tokenizer=Path("tokenizer"), runner=open_runner("native", 2))
 
-    DIR/build.json     what is built: the config, the tokenizer's digest, the units of the sources
-    DIR/work/          parts of each stage; gone when the build is done
+    DIR/build.json     what is built: the config, the tokenizer's digest
+    DIR/work/          the units of the sources, the parts of each stage; gone when the build is done
     DIR/dropped/       every file that was not kept, with the reason
     DIR/report.json    documents and bytes in and out of each stage
     DIR/times.json     seconds that each stage took
@@ -15,6 +15,7 @@ the shards depend on the sources, the config and the tokenizer alone: not on the
 
 import fcntl
 import json
+import os
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -24,16 +25,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from polyturn.data import encode, shards, sources, stages
+from polyturn.data import duplicates, encode, shards, sources, stages
 from polyturn.data.config import Config
 from polyturn.data.runner import Item, Runner, Task
-from polyturn.data.sources import Dropped, Unit
 from polyturn.tokenizer import bpe
-from polyturn.utils.atomic import write_text
+from polyturn.utils.atomic import replacing, write_text
 from polyturn.utils.errors import UserError
 from polyturn.utils.progress import Counter as Progress
 
-VERSION = 1  # of everything that decides the bytes of the shards
+VERSION = 2  # of everything that decides the bytes of the shards
 REPORT = "report.json"
 
 
@@ -51,10 +51,10 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
             there or holds nothing, or nothing of it is left after the filters.
     """
     with _alone(folder):
-        units = _claim(config, folder, tokenizer)
+        _claim(config, folder, tokenizer)
         if not (folder / REPORT).exists():
             with _timed(folder / "times.json") as times:
-                _build(config, folder, tokenizer, runner, units, times)
+                _build(config, folder, tokenizer, runner, times)
         shutil.rmtree(folder / "work", ignore_errors=True)
         return read_report(folder)
 
@@ -67,36 +67,49 @@ def read_report(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no finished build; run `polyturn data build CONFIG --out {folder}`.") from None
 
 
-def _build(
-    config: Config, folder: Path, tokenizer: Path, runner: Runner, units: Sequence[Unit], done: Callable[[str], None]
-) -> None:
-    work = folder / "work"
-    parts: list[Item] = [{"part": part, "unit": asdict(unit)} for part, unit in enumerate(units)]
-    read = _stage(runner, stages.Read(config, work, folder / "dropped"), parts, work / "read", "units read")
+def _build(config: Config, folder: Path, tokenizer: Path, runner: Runner, done: Callable[[str], None]) -> None:
+    work, dropped = folder / "work", folder / "dropped"
+    numbers: list[Item] = [{"part": part} for part in range(_units(config, work))]
+    read = _stage(runner, stages.Read(config, work, dropped), numbers, work / "read", "units read")
     done("read")
-    documents = sum(each["documents"] for each in read)
-    if not documents:
+    if not any(each["documents"] for each in read):
         raise UserError(_nothing(read))
-    gone = _once(work / "gone.json", lambda: _find_duplicates(config, folder, runner, len(parts), documents))
+    gone = _once(work / "gone.json", lambda: _find_duplicates(config, work, dropped, runner, read))
+    if gone["held_back"] == gone["kept"]:
+        raise UserError(
+            f"All {gone['kept']} documents are held back for validation and none is left to train on; take more "
+            "documents or a smaller validation share in a new folder."
+        )
     done("duplicates")
-    buckets = max(1, sum(each["text"] for each in read) // stages.BUCKETS_BYTES)
+    buckets = stages.bucket_counts(config, sum(sum(each["groups"]) for each in read))
+    files = stages.token_files(each["groups"] for each in read)
     encoding = stages.Encode(config, work, tokenizer, buckets)
-    numbers: list[Item] = [{"part": part} for part in range(len(parts))]
-    encoded = _stage(runner, encoding, numbers, work / "encode", "units encoded")
+    encoded = _stage(runner, encoding, files, work / "encode", "files of tokens encoded")
     done("encode")
-    held_back = sum(each["held_back"] for each in encoded)
-    packing = stages.Pack(config, work, tokenizer, len(parts))
-    places = [*([stages.VALIDATION] if held_back else []), *range(buckets)]
-    packed = _stage(runner, packing, [{"bucket": place} for place in places], work / "pack", "buckets packed")
+    packing = stages.Pack(config, work, tokenizer, len(files))
+    places: list[Item] = [{"place": place} for place in range(buckets.places)]
+    packed = _stage(runner, packing, places, work / "pack", "buckets packed")
     about = _about(config, tokenizer, encoded)
     loaded = bpe.load(tokenizer)
-    for name, chosen in (("validation", [p for p in places if p < 0]), ("train", [p for p in places if p >= 0])):
-        if chosen:
-            rows = stages.read_packed(work, chosen)
-            megabytes = config.shard.megabytes
-            shards.write(folder / name, rows, vocab=loaded.size, pad_id=loaded.pad_id, about=about, megabytes=megabytes)
+    chosen = {"validation": range(buckets.validation), "train": range(buckets.validation, buckets.places)}
+    rows = {name: sum(packed[place]["rows"] for place in places) for name, places in chosen.items()}
+    if not rows["train"]:
+        raise UserError(
+            f"The documents do not fill a row of {config.pack.row} tokens; take more documents, shorter rows, or "
+            'how = "best-fit" in a new folder.'
+        )
+    for name in ("validation", "train"):
+        if rows[name]:
+            shards.write(
+                folder / name,
+                stages.read_packed(work, chosen[name]),
+                vocab=loaded.size,
+                pad_id=loaded.pad_id,
+                about=about,
+                megabytes=config.shard.megabytes,
+            )
     done("pack")
-    report = _report(config, read, gone, encoded, packed)
+    report = _report(config, read, gone, encoded, packed) | {"validation_rows": rows["validation"]}
     write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
 
 
@@ -124,33 +137,16 @@ def _once(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
-def _find_duplicates(config: Config, folder: Path, runner: Runner, parts: int, documents: int) -> dict[str, Any]:
-    """Find copies and near copies, leave the ids of each part in `gone/`, and count them by language."""
-    import pyarrow.parquet as pq
-
-    files = [folder / "work" / "documents" / f"{part:05}.parquet" for part in range(parts)]
+def _find_duplicates(config: Config, work: Path, dropped: Path, runner: Runner, read: Sequence[Item]) -> dict[str, Any]:
+    """Find copies and near copies, and leave them out."""
+    documents = [each["documents"] for each in read]
     with Progress("duplicates") as progress:
         progress.show(0, 2)
-        exact = stages.duplicates(runner, files, documents)
+        equal, similar = duplicates.find(config.dedup, work, runner, documents)
         progress.show(1, 2)
-        near = stages.near_duplicates(runner, files, documents, exact, config) if config.dedup.near else {}
+        left = duplicates.leave_out(work, dropped, documents, equal, similar)
         progress.show(2, 2)
-    counts: Counter[tuple[str, str]] = Counter()
-    sizes: Counter[tuple[str, str]] = Counter()
-    for file in files:
-        names = []
-        dropped = []
-        for row in pq.read_table(file, columns=["id", "language", "size"]).to_pylist():
-            reason = "duplicate" if row["id"] in exact else "near-duplicate" if row["id"] in near else ""
-            if reason:
-                names.append(row["id"])
-                first = exact.get(row["id"]) or near[row["id"]]
-                dropped.append(Dropped(row["id"], row["size"], row["language"], f"{reason} of {first}"))
-                counts[row["language"], reason] += 1
-                sizes[row["language"], reason] += row["size"]
-        stages.write_ids(folder / "work" / "gone" / file.name, names)
-        stages.write_dropped(folder / "dropped" / f"duplicates-{file.name}", dropped)
-    return {"counts": [[*key, counts[key], sizes[key]] for key in sorted(counts)]}
+    return left._asdict()
 
 
 # ---- what is said of it
@@ -217,8 +213,8 @@ def _nothing(read: Sequence[Item]) -> str:
 # ---- the folder
 
 
-def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
-    """The units of the build: of this folder's, if it holds one, and else of the sources as they are now."""
+def _claim(config: Config, folder: Path, tokenizer: Path) -> None:
+    """Make this the folder of the build, or see that it is."""
     mine = {
         "version": VERSION,
         "config": config.resolved(),
@@ -227,20 +223,28 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
     path = folder / "build.json"
     if path.exists():
         try:
-            there = json.loads(path.read_text())
-            units = [Unit(**unit) for unit in there.pop("units")]
-        except (ValueError, KeyError, TypeError):
+            there = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):
             raise UserError(f"{path} is damaged; remove {folder} and build anew.") from None
         other = [name for name, value in mine.items() if there.get(name) != value]
         if other:
             raise UserError(f"{folder} holds a build with another {' and '.join(other)}; choose another folder.")
-        return units
+        return
     strangers = [file.name for file in folder.iterdir() if file.name != "lock"]
     if strangers:
         raise UserError(f"{folder} holds files but no build, {strangers[0]} for one; choose a new folder.")
-    units = sources.units(config)
-    write_text(path, json.dumps({**mine, "units": [asdict(unit) for unit in units]}) + "\n")
-    return units
+    write_text(path, json.dumps(mine) + "\n")
+
+
+def _units(config: Config, work: Path) -> int:
+    """How many units there are; they are listed once, and each has a file of its own: a list of files may be long."""
+    folder = stages.unit_path(work, 0).parent
+    if not folder.exists():
+        with replacing(folder) as temporary:
+            temporary.mkdir()
+            for part, unit in enumerate(sources.units(config)):
+                (temporary / stages.unit_path(work, part).name).write_text(json.dumps(asdict(unit)))
+    return sum(1 for _ in os.scandir(folder))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Where the comments of a program are, by its language; strings are skipped, so that what looks like one there is none.
 
-    spans("x = '# no'  # yes\\n", "Python")    # [Span(12, 17, False)]
-    without("x = 1  # one\\n", "Python")       # "x = 1   \\n"
+    spans("x = '# no'  # yes", "Python")    # (Span(12, 17, False),)
+    without("f() // one", "Java")           # "f()  "
 
 Known are Python's kin, languages with the comments of C, and some scripting languages with those of the shell. All
 else, prose above all, has no comments here: `#` begins a heading of Markdown.

@@ -5,7 +5,8 @@
     similarity(one, other)             # the estimated Jaccard index of their runs of tokens, from 0 to 1
 
 Tokens are words and numbers, and each other character by itself; blanks are left out, and comments in the languages
-that `comments.py` knows, so that layout, line ends and headers do not count. A text is the set of its runs of `words` consecutive tokens.
+that `comments.py` knows, so that layout, line ends and headers do not count. A text is the set of its runs of `words`
+consecutive tokens.
 
 Each entry of a signature is the least value that one of 128 permutations of 32-bit numbers gives to a run's hash
 (Broder, "On the resemblance and containment of documents", 1997). The permutations are h -> a h + b modulo 2**32 with
@@ -58,7 +59,7 @@ def bands(signatures: np.ndarray, threshold: float) -> np.ndarray:
     grouped = signatures[..., : count * rows].reshape(*signatures.shape[:-1], count, rows).astype(np.uint64)
     mixed = np.full(grouped.shape[:-1], 0, np.uint64) + np.arange(count, dtype=np.uint64)
     for row in range(rows):
-        mixed = _mix(mixed ^ grouped[..., row])
+        mixed = mix(mixed ^ grouped[..., row])
     return mixed
 
 
@@ -103,7 +104,7 @@ def _hashes(encoded: bytes) -> np.ndarray:
     sums = np.zeros(len(encoded) + 1, np.uint64)
     np.cumsum(_BYTES[np.frombuffer(encoded, np.uint8)] * powers[: len(encoded)], out=sums[1:])
     starts, ends = edges[:-1][words], edges[1:][words]
-    return _mix((sums[ends] - sums[starts]) * inverses[starts])
+    return mix((sums[ends] - sums[starts]) * inverses[starts])
 
 
 @cache
@@ -122,10 +123,10 @@ def runs(hashes: np.ndarray, words: int = WORDS) -> np.ndarray:
     total = np.zeros(count, np.uint64)
     for place in range(min(words, len(hashes))):
         total = (total + hashes[place : place + count]) * _SPREAD
-    return (_mix(total) >> np.uint64(32)).astype(np.uint32)
+    return (mix(total) >> np.uint64(32)).astype(np.uint32)
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
+def mix(values: np.ndarray) -> np.ndarray:
     """The finaliser of MurmurHash3: every bit of the result depends on every bit of the value."""
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xFF51_AFD7_ED55_8CCD)
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xC4CE_B9FE_1A85_EC53)
@@ -134,7 +135,7 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 def _numbers(seed: int, count: int) -> np.ndarray:
     """uint64: numbers that look random, the same in every version of NumPy."""
-    return _mix((np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)) * _SPREAD)
+    return mix((np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)) * _SPREAD)
 
 
 _BYTES = _numbers(1, 256)
