@@ -254,6 +254,7 @@ def begin(config: Path, out: Path, finished: bool) -> None:
     loaded = load(str(config))
     out.mkdir()
     building._claim(loaded, out, TOKENIZER)
+    building._units(loaded, out)
     if finished:
         (out / "report.json").write_text('{"sets": {}}')
 
@@ -288,6 +289,7 @@ def test_what_kills_leave_behind_is_removed(config: Path, built: Path, tmp_path:
     leave(out / ".report.json.0123abcd.part")
     leave(out / ".train.0123abcd.part" / "00000.tokens")
     leave(out / ".train.4567cdef.old" / "index.json")
+    leave(out / ".units.4567cdef.part" / "00000.json")
     leave(out / "dropped" / ".read-00000.parquet.0123abcd.part")
     leave(out / "work" / "read" / ".00000.json.0123abcd.part")
     run(config, out, workers=1)

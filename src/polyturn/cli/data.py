@@ -128,7 +128,7 @@ def _table(report: dict[str, Any]) -> str:
 def _summary(report: dict[str, Any], kept: int) -> list[str]:
     """A sentence for everything else that is known of a build."""
     tokens, dropped = sum(report["tokens"].values()), report["dropped_tokens"]
-    lines = [f"{kept:,} files kept: {sum(report['text'].values()):,} bytes of text, {tokens:,} tokens."]
+    lines = [f"{kept:,} files kept: {sum(report['characters'].values()):,} characters of text, {tokens:,} tokens."]
     for name, found in report["sets"].items():
         share = 100 * found["tokens"] / (found["rows"] * report["row"])
         told = f"{found['rows']:,} rows of {report['row']:,} tokens, {share:.1f} % full"
