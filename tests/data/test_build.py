@@ -333,7 +333,7 @@ def test_files_and_bytes_add_up_in_every_stage_and_language(config: Path, built:
             mine = [
                 each.size
                 for each in gone
-                if (each.language or "?") == row.language and each.reason.split(" of ")[0] == row.outcome
+                if (each.language or "(unknown)") == row.language and each.reason.split(" of ")[0] == row.outcome
             ]
             assert (row.documents, row.size) == (len(mine), sum(mine))
 

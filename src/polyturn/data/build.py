@@ -104,7 +104,7 @@ def _build(
     work, dropped = folder / "work", folder / "dropped"
     held_out = Overlap.from_files(config.decontaminate.files)  # mistakes in it are told before anything is read
     numbers: list[Item] = [{"part": part} for part in range(units)]
-    read = _stage(runner, stages.Read(config, folder / UNITS, work, dropped), numbers, work / "read", "units read")
+    read = _stage(runner, stages.Read(config, folder / UNITS, work, dropped), numbers, work / "read", "parts read")
     done("read")
     if not any(each["documents"] for each in read):
         raise UserError(_nothing(read))
@@ -118,7 +118,7 @@ def _build(
     buckets = stages.bucket_counts(config, sum(sum(each["groups"]) for each in read))
     files = stages.token_files(each["groups"] for each in read)
     encoding = stages.Encode(config, work, tokenizer, buckets)
-    encoded = _stage(runner, encoding, files, work / "encode", "files of tokens encoded")
+    encoded = _stage(runner, encoding, files, work / "encode", "parts encoded")
     done("encode")
     packing = stages.Pack(config, work, tokenizer, len(files))
     places: list[Item] = [{"place": place} for place in range(buckets.places)]
