@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,9 @@ def start_child(folder: Path, **options: Any) -> subprocess.Popen[str]:
 
 
 def main(folder: Path, config: dict[str, Any], pause_s: float = 0.0, hang_at: int = -1, **options: Any) -> None:
-    show: Callable[[Any], None] = lambda line: print(json.dumps(line), flush=True)
+    def show(line: Any) -> None:
+        print(json.dumps(line), flush=True)
+
     source = Slow(rows(), CONFIG.seed, pause_s, hang_at)
     run(folder, replace(CONFIG, **config), source=source, report=show, **options)
 

@@ -68,7 +68,9 @@ def test_weights_and_biases_is_one_run_through_resumes(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("module", "sink"), [("tensorboardX", tensorboard), ("wandb", weights_and_biases("p"))], ids=["tensorboard", "wandb"]
+    ("module", "sink"),
+    [("tensorboardX", tensorboard), ("wandb", weights_and_biases("p"))],
+    ids=["tensorboard", "wandb"],
 )
 def test_a_missing_package_is_told_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, sink: Any

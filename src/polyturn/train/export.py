@@ -1,6 +1,6 @@
 """A model folder from a checkpoint of a run, while it trains or afterwards.
 
-    polyturn train export runs/micro/1-writing --out model --step 5000
+polyturn train export runs/micro/1-writing --out model --step 5000
 """
 
 from pathlib import Path
