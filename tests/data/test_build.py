@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from polyturn.data import build as building
 from polyturn.data import shards
 from polyturn.data.build import build, read_report
 from polyturn.data.config import load
 from polyturn.data.runner import RunnerName, open_runner
-from polyturn.data.show import dropped, outcomes, samples
+from polyturn.data.show import dropped, outcomes, samples, stages
 from polyturn.hub.catalogue import DEFAULT, resolve
 from polyturn.tokenizer import bpe
 from polyturn.utils.errors import UserError
+from polyturn.utils.lock import LOCK
 
 TOKENIZER = resolve(DEFAULT)
 CONFIG = """
@@ -136,12 +139,15 @@ def test_the_shards_hold_what_was_kept(built: Path) -> None:
         if number != 8:
             assert program(number).split("\n")[1] in whole
     assert HELD_OUT not in whole
-    assert read_report(built)["held_back"]
+    assert read_report(built)["sets"]["validation"]["documents"]
     assert len(samples(built / "train", tokenizer, 2, seed=0)) == 2
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers(config: Path, built: Path, tmp_path: Path) -> None:
-    run(config, tmp_path / "out", "plain", 1)
+def test_the_bytes_do_not_depend_on_the_number_of_workers_or_the_place(
+    config: Path, built: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(config.parent, tmp_path / "elsewhere")
+    run(tmp_path / "elsewhere" / config.name, tmp_path / "out", "plain", 1)
     assert bytes_of(tmp_path / "out") == bytes_of(built)
 
 
@@ -184,12 +190,18 @@ def test_killed_at_random_moments_a_build_ends_the_same(config: Path, built: Pat
 def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) -> None:
     other = config.with_name("other.toml")
     other.write_text(CONFIG.replace("row = 256", "row = 128"))
-    with pytest.raises(UserError, match="another config"):
+    with pytest.raises(UserError, match=r"another config\.pack\.row; choose another folder"):
         run(other, built)
+    with pytest.raises(UserError, match="There are no -1 samples"):
+        samples(built / "train", bpe.load(TOKENIZER), -1, seed=0)
+    with pytest.raises(UserError, match="is not on one; give a folder"):
+        run(config, Path("s3://bucket/out"))
+    assert not Path("s3:").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match=r"letter\.txt"):
         run(config, tmp_path / "full")
+    assert os.listdir(tmp_path / "full") == ["letter.txt"]
     other.write_text(CONFIG.replace('languages = ["Python", "Markdown"]', 'languages = ["Go"]'))
     with pytest.raises(UserError, match="Nothing is left after the filters"):
         run(other, tmp_path / "nothing")
@@ -199,11 +211,149 @@ def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) ->
         open_runner("native", 1, "ray://somewhere")
 
 
+def test_a_finished_build_is_not_built_again(config: Path, copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (copied / "train").iterdir()}
+    run(config, copied)
+    assert "already built, and its sources are as they were" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (copied / "train").iterdir()} == before
+
+
+@pytest.fixture
+def copied(built: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(built, tmp_path / "copied")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda c: (c / "package0" / "module0.py").write_text("x = 1\n"),
+            r"module0\.py has changed since the build in",
+        ),
+        (lambda c: os.utime(c / "package0" / "module0.py", (1, 1)), r"module0\.py has changed"),
+        (lambda c: (c / "package0" / "module0.py").unlink(), r"module0\.py is gone"),
+        (lambda c: (c / "package0" / "another.py").write_text("x = 1\n"), r"another\.py is new"),
+        (lambda c: (c / "package0" / "zz.py").write_text("x = 1\n"), r"zz\.py is new"),
+        (lambda c: (c.parent / "more.jsonl.gz").write_bytes(b""), r"more\.jsonl\.gz has changed"),
+        (lambda c: (c / "package0" / "pyproject.toml").write_text("project.license = 'MIT'"), "another .* licence"),
+    ],
+)
+@pytest.mark.parametrize("finished", [False, True])
+def test_sources_that_have_changed_are_told(config: Path, tmp_path: Path, finished: bool, change, told: str) -> None:
+    shutil.copytree(config.parent, tmp_path / "data")
+    mine = tmp_path / "data" / config.name
+    out = tmp_path / "out"
+    begin(mine, out, finished)
+    change(tmp_path / "data" / "corpus")
+    before = contents(out)
+    with pytest.raises(UserError, match=told + ".*choose another folder, or remove this one"):
+        run(mine, out)
+    assert contents(out) == before
+
+
+def begin(config: Path, out: Path, finished: bool) -> None:
+    """Claim a folder, as a build that is killed then; or do as if it were finished."""
+    loaded = load(str(config))
+    out.mkdir()
+    building._claim(loaded, out, TOKENIZER)
+    if finished:
+        (out / "report.json").write_text('{"sets": {}}')
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != LOCK}
+
+
+def test_files_that_are_not_opened_may_come_and_go(config: Path, tmp_path: Path) -> None:
+    shutil.copytree(config.parent, tmp_path / "data")
+    mine = tmp_path / "data" / config.name
+    begin(mine, tmp_path / "out", finished=True)
+    corpus = tmp_path / "data" / "corpus"
+    (corpus / "image.png").unlink()
+    (corpus / "package0" / "__pycache__").mkdir()
+    (corpus / "package0" / "__pycache__" / "x.cpython-312.pyc").write_bytes(b"x")
+    (corpus / "build.log").write_text("done")
+    (corpus / "x.go").write_text("package x\n")
+    assert run(mine, tmp_path / "out") == {"sets": {}}
+
+
+def test_what_kills_leave_behind_is_removed(config: Path, built: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    leave(out / ".build.json.0123abcd.part")  # by one that was killed at once
+
+    class Stopped:
+        def map(self, task: object, items: object) -> None:
+            raise UserError("stopped here")
+
+    with pytest.raises(UserError, match="stopped here"):
+        build(load(str(config)), out, TOKENIZER, Stopped())  # pyright: ignore[reportArgumentType]
+    leave(out / ".report.json.0123abcd.part")
+    leave(out / ".train.0123abcd.part" / "00000.tokens")
+    leave(out / ".train.4567cdef.old" / "index.json")
+    leave(out / "dropped" / ".read-00000.parquet.0123abcd.part")
+    leave(out / "work" / "read" / ".00000.json.0123abcd.part")
+    run(config, out, workers=1)
+    assert {path.name for path in out.rglob(".*")} == {LOCK}
+    assert bytes_of(out) == bytes_of(built)
+
+
+def leave(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("half")
+
+
+def test_shards_that_are_gone_are_built_again(
+    config: Path, built: Path, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copied / "train" / "00000.tokens").write_bytes(b"")
+    run(config, copied, workers=1)
+    assert "train is missing or damaged: building it again" in capsys.readouterr().err
+    assert bytes_of(copied) == bytes_of(built)
+
+
+def test_files_and_bytes_add_up_in_every_stage_and_language(config: Path, built: Path) -> None:
+    report = read_report(built)
+    read, exact, near = stages(report)
+    sizes = [path.stat().st_size for path in (config.parent / "corpus").rglob("*") if path.is_file()]
+    with gzip.open(config.parent / "more.jsonl.gz", "rt") as file:
+        sizes += [len(json.loads(line).get("text", "")) for line in file]
+    assert (read.documents_in, read.size_in) == (len(sizes), sum(sizes))
+    assert (read.documents, read.size) == (exact.documents_in, exact.size_in)
+    assert (exact.documents, exact.size) == (near.documents_in, near.size_in)
+    assert exact.documents_in - exact.documents == near.documents_in - near.documents == 1
+    kept = {row.language: row for row in outcomes(report) if row.outcome == "kept"}
+    assert near.documents == sum(row.documents for row in kept.values())
+    assert near.size == sum(row.size for row in kept.values())
+    of_sets = [shards.open(built / name).manifest["languages"] for name in ("train", "validation")]
+    for language, row in kept.items():
+        assert row.documents == sum(found.get(language, 0) for found in of_sets)
+    gone = list(dropped(built))
+    for row in outcomes(report):
+        if row.outcome != "kept":
+            mine = [
+                each.size
+                for each in gone
+                if (each.language or "?") == row.language and each.reason.split(" of ")[0] == row.outcome
+            ]
+            assert (row.documents, row.size) == (len(mine), sum(mine))
+
+
+def test_training_and_validation_are_counted_apart(built: Path) -> None:
+    report = read_report(built)
+    manifests = {name: shards.open(built / name).manifest for name in ("train", "validation")}
+    for name, manifest in manifests.items():
+        assert report["sets"][name] == {key: manifest[key] for key in report["sets"][name]}
+        assert sum(manifest["languages"].values()) == sum(manifest["licences"].values()) == manifest["documents"]
+        assert [each["kind"] for each in manifest["sources"]] == ["folder", "jsonl"]
+    assert manifests["train"]["languages"] != manifests["validation"]["languages"]
+    assert 0 < manifests["validation"]["documents"] < manifests["train"]["documents"]
+
+
 def test_two_builds_do_not_share_a_folder(config: Path, tmp_path: Path) -> None:
     import fcntl
 
     (tmp_path / "out").mkdir()
-    with open(tmp_path / "out" / "lock", "w") as handle:
+    with open(tmp_path / "out" / LOCK, "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="Another process is building"):
             run(config, tmp_path / "out")

@@ -97,6 +97,11 @@ def test_every_key_can_be_set_and_paths_are_relative_to_the_file(tmp_path: Path)
         ('[[source]]\nkind = "folder"', "kind folder needs a path"),
         ('[[source]]\nkind = "installed"\npath = "x"', "kind installed takes no path"),
         ('[[source]]\nkind = "installed"\n[[source]]\nkind = "installed"', "Two sources are called 'installed'"),
+        ('[[source]]\nkind = "folder"\npath = "s3://bucket/code"', "s3://bucket/code is not on one; mount the bucket"),
+        ('[[source]]\nkind = "parquet"\npath = "https://example.com/x.parquet"', "not on one; mount"),
+        ('[source]\nkind = "installed"', r"write \[\[source\]\] for each"),
+        ('[filter]\nlicences = ["MIT", "BSD-3-Claus"]', "did you mean 'BSD-3-Clause'"),
+        ('[filter]\nlicences = ["xyzzy"]', "'xyzzy', which is no SPDX id; give"),
         ("", "names no source"),
         ("[data", "is not TOML"),
     ],
@@ -125,6 +130,50 @@ def test_another_source_and_tokenizer_on_the_command_line(tmp_path: Path, monkey
         config = load("nl", source=text, tokenizer="mine")
         assert [(s.kind, s.path, s.prose) for s in config.source] == [(kind, path, True)]
         assert config.data.tokenizer == "mine"
+
+
+@pytest.mark.parametrize(
+    "text", ["s3://bucket/code", "parquet:gs://bucket/x.parquet", "hf://datasets/a/b", "file:///x"]
+)
+def test_a_place_that_is_no_file_system_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is not on one; mount the bucket or copy the files"):
+        load("mono", source=text)
+
+
+def test_licences_are_spelled_as_spdx_spells_them(tmp_path: Path) -> None:
+    written(
+        tmp_path, '[[source]]\nkind="installed"\n[filter]\nlicences=["mit", "gpl-2.0+", "", "other", "LicenseRef-X"]'
+    )
+    assert load(tmp_path / "mine.toml").filter.licences == ("MIT", "GPL-2.0+", "", "other", "LicenseRef-X")
+
+
+def test_the_folder_of_a_tokenizer_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tok").mkdir()
+    monkeypatch.chdir(tmp_path / "tok")
+    for named, found in (
+        ("tok", str(tmp_path / "tok")),
+        ("./none", str(tmp_path / "none")),
+        ("owner/model", "owner/model"),
+        ("polyturn-micro-mono", "polyturn-micro-mono"),
+    ):
+        path = written(tmp_path, f'[data]\ntokenizer = "{named}"\n[[source]]\nkind = "installed"')
+        assert load(path).data.tokenizer == found
+    assert load("mono", tokenizer=".").data.tokenizer == str(tmp_path / "tok")  # to the working folder
+
+
+def test_the_digest_does_not_depend_on_where_files_lie(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("here", "there"):
+        folder = tmp_path / name
+        (folder / "tok").mkdir(parents=True)
+        (folder / "held.txt").write_text("text")
+        text = '[data]\ntokenizer = "tok"\n[[source]]\nkind = "folder"\npath = "code"\n'
+        config = load(written(folder, text + '[decontaminate]\nfiles = ["held.txt"]\n'))
+        assert str(folder) in json.dumps(config.resolved())
+        digests.add(config.digest())
+    assert len(digests) == 1
+    (tmp_path / "there" / "held.txt").write_text("another text")
+    assert config.digest() not in digests
 
 
 def test_the_digest_covers_every_value_and_the_files_named(tmp_path: Path) -> None:

@@ -25,6 +25,28 @@ def test_owners_and_repositories(tmp_path: Path) -> None:
     assert not out.lists_repo("")
 
 
+def test_groups_of_groups(tmp_path: Path) -> None:
+    out = listing(tmp_path, "Group/Sub/tool\nouter\na/b\n")
+    assert out.lists_repo("group/sub/TOOL")
+    assert not out.lists_repo("group/sub/tools")
+    assert not out.lists_repo("group/sub")
+    assert out.lists_repo("outer/any/thing")
+    assert not out.lists_repo("inner/outer")
+
+
+def test_what_is_known_only_in_part_is_rather_left_out(tmp_path: Path) -> None:
+    out = listing(tmp_path, "someone/tool\n")
+    assert out.lists_repo("tool")  # by whom is not known
+    assert out.lists_repo("someone/tool")
+    assert out.lists_repo("mirror/someone/tool")
+    assert out.lists_repo("someone/tool/part")
+    assert not out.lists_repo("another/tool")
+    assert not out.lists_repo("someone")
+    assert out.lists_folder("checkouts/Someone/tool/src")
+    assert not out.lists_folder("checkouts/someone/else/tool")
+    assert not out.lists_folder("tool")
+
+
 def test_hashes_as_git_and_sha256sum_tell_them(tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_bytes(b"\xef\xbb\xbfprint(1)\r\n")

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyturn.data.overlap import Overlap, runs
+from polyturn.data.overlap import Overlap, as_read, runs
 from polyturn.utils.errors import UserError
 
 SENTENCE = "Seven grey herons walked slowly along the muddy river bank"
@@ -65,6 +66,21 @@ def digest(run: str) -> bytes:
 
 
 LISTED = "w0 w1 w2 w3 W4 w_5 666 7 x é \u212a naïve \n , . -- \ud800 w0w1".split(" ")
+HIDDEN = [
+    "\\n",
+    "\\\\t",
+    "\\u00e9",
+    "\\q",
+    "\xad",
+    "\u200b",
+    "\uff57\uff11",
+    "e\u0301",
+    "\ufb01",
+    "\\n\xad",
+    "\u3000",
+    "\uff0c",
+    "…",
+]
 
 
 @given(st.lists(st.sampled_from(LISTED), max_size=60), st.sets(st.integers(0, 200)))
@@ -73,7 +89,59 @@ def test_hits_are_those_of_the_plain_rule(pieces: list[str], held: set[int]) -> 
     every = runs(text)
     digests = frozenset(digest(run) for i, run in enumerate(every) if i in held)
     expected = [run for run in every if digest(run) in digests]
-    assert Overlap(digests).hits(text) == expected
+    found = Overlap(digests).hits(text)
+    assert found[: len(expected)] == expected
+    assert not expected or set(found) == set(expected)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(LISTED * 2 + HIDDEN), st.sampled_from(["", " ", " "])), max_size=60),
+    st.sets(st.integers(0, 400)),
+)
+def test_hits_are_those_of_the_plain_rule_on_the_text_as_it_stands_and_as_it_reads(
+    pieces: list[tuple[str, str]], held: set[int]
+) -> None:
+    text = "".join(piece + behind for piece, behind in pieces)
+    stands, reads = runs(text), runs(as_read(text))
+    digests = frozenset(digest(run) for i, run in enumerate(stands + reads) if i in held)
+    found = Overlap(digests).hits(text)
+    assert set(found) == {run for run in stands + reads if digest(run) in digests}
+    expected = [run for run in stands if digest(run) in digests]
+    assert found[: len(expected)] == expected
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda text: json.dumps(f"x\n{text}\ny"),
+        lambda text: json.dumps(json.dumps(f"x\t{text.replace(' ', chr(10))}\ny")),
+        lambda text: f"s = '\\n{text}\\x00'",
+        lambda text: text.replace(" ", "\\u00a0"),
+        lambda text: text.replace(" ", "\xa0"),
+        lambda text: "".join(chr(ord(c) + 0xFEE0) if c.isalpha() else c for c in text),  # full width
+        lambda text: "\xad".join(text),
+        lambda text: text.replace("fl", "\ufb02").replace("owl", "o\u200bwl"),
+        lambda text: "".join(chr(0x1D400 + ord(c) - 65) if c.isupper() else c for c in text),  # bold, of mathematics
+        lambda text: f"naïve {text} naïve",
+    ],
+)
+def test_a_run_in_another_form_is_found(overlap, hide) -> None:
+    hidden = hide(SENTENCE)
+    for text in (hidden, f"some = words(before)\n{hidden}", f"{hidden}\nand = words.behind()", f"{hidden} {hidden}"):
+        assert SENTENCE.lower() in overlap.hits(text), text
+
+
+def test_a_text_reads_as_people_see_it() -> None:
+    assert as_read("plain text, 'as' it is\n") == "plain text, 'as' it is\n"
+    assert as_read(r"a\nb\\tc\x41d\u00e9e\qf").split() == ["a", "b", "c", "d", "e\\qf"]
+    assert as_read("so\xadft \uff57\uff49\uff44\uff45 cafe\u0301 \ufb01ne") == "soft wide café fine"
+    assert as_read("\xad\ud800") == "\ud800"
+
+
+@given(st.text(max_size=200))
+def test_what_is_read_has_no_other_reading_than_nfkc(text: str) -> None:
+    seen = "".join(c for c in text.replace("\\", "/") if c.isascii() or unicodedata.category(c) != "Cf")
+    assert as_read(text.replace("\\", "/")) == unicodedata.normalize("NFKC", seen)
 
 
 def test_hits_are_those_of_the_plain_rule_in_a_long_text() -> None:
@@ -118,6 +186,23 @@ def test_several_files_are_all_kept_out(tmp_path) -> None:
     overlap = Overlap.from_files([tmp_path / "a.txt", tmp_path / "b.txt"])
     assert overlap.hits(LONG)
     assert overlap.hits(LONG.replace("herons", "geese"))
+
+
+def test_a_benchmark_is_found_where_it_was_written_into_a_string(tmp_path) -> None:
+    prompt = f'def f(x):\n    """{LONG}\n    {SENTENCE}.\n    """\n'
+    (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": prompt}))
+    overlap = Overlap.from_files([tmp_path / "a.jsonl"])
+    plain = overlap.hits(prompt)
+    assert len(plain) == len(runs(prompt, [10]))
+    for hidden in (repr(prompt), json.dumps(prompt), json.dumps({"a": [json.dumps(prompt)]})):
+        assert set(overlap.hits(hidden)) == set(plain)
+
+
+def test_strings_too_short_to_tell_are_counted(tmp_path) -> None:
+    record = {"name": "f/1", "prompt": LONG, "short": "only six words are in this", "numbers": "1 2 3 4 5 6 7 8 9"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n" + json.dumps({"prompt": SENTENCE}))
+    overlap = Overlap.from_files([tmp_path / "a.jsonl"])
+    assert (overlap.strings, overlap.short) == (5, 3)
 
 
 @pytest.mark.parametrize(

@@ -60,13 +60,13 @@ def test_twin_is_the_negative_log_likelihood():
 def test_rows_without_weight_get_no_gradient_and_lend_none():
     x, head, bias, targets = inputs()
     w = jnp.asarray(WEIGHTS["few"], jnp.float32)
-    gradient = jax.jit(jax.grad(cross_entropy), static_argnums=5)(x, head, bias, targets, w, 4)
+    gradient = jax.jit(jax.grad(cross_entropy), static_argnums=5)(x, head, bias, targets, w, chunk=4)
     counted = np.asarray(w) > 0
     assert not np.asarray(gradient)[~counted].any()
     assert np.abs(np.asarray(gradient)[counted]).min(axis=1).all()
     elsewhere = x.at[~counted].set(100.0)
-    assert float(cross_entropy(elsewhere, head, bias, targets, w, 4)) == float(
-        cross_entropy(x, head, bias, targets, w, 4)
+    assert float(cross_entropy(elsewhere, head, bias, targets, w, chunk=4)) == float(
+        cross_entropy(x, head, bias, targets, w, chunk=4)
     )
 
 
@@ -91,8 +91,20 @@ def test_full_logits_are_never_held():
     rows = [jax.ShapeDtypeStruct((n,), jnp.int32), jax.ShapeDtypeStruct((n,), jnp.float32)]
 
     def step(x, head, bias, targets, w):
-        return jax.grad(cross_entropy, argnums=(0, 1, 2))(x, head, bias, targets, w, 128)
+        return jax.grad(cross_entropy, argnums=(0, 1, 2))(x, head, bias, targets, w, chunk=128)
 
     memory = jax.jit(step).lower(*shapes, *rows).compile().memory_analysis()
     assert memory is not None
     assert memory.temp_size_in_bytes < n * v * 4 / 4  # the logits alone would take four times this
+
+
+def test_z_loss_has_the_value_and_gradients_of_the_plain_twin():
+    x, head, bias, targets = inputs()
+    floats = (x, head, bias)
+    w = jnp.asarray(WEIGHTS["uneven"], jnp.float32)
+    value, gradients = with_gradients(partial(cross_entropy, z=0.1, chunk=7))(*floats, targets, w)
+    wanted, wanted_gradients = with_gradients(partial(reference_cross_entropy, z=0.1))(*floats, targets, w)
+    assert float(value) == pytest.approx(float(wanted), rel=1e-5)
+    assert float(wanted) > 1.01 * float(0.7 * reference_cross_entropy(x, head, bias, targets, w))
+    for mine, theirs in zip(gradients, wanted_gradients, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-5)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyturn.model.ops import layer_norm, outer, project, rotary_tables, rotate
+from polyturn.model.ops import layer_norm, rotary_tables, rotate
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -63,28 +63,3 @@ def test_layer_norm_of_bfloat16_is_computed_in_float32():
     wanted = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
     assert ours.dtype == jnp.bfloat16
     np.testing.assert_allclose(ours.astype(jnp.float32), wanted, atol=0.01)
-
-
-def test_project_gives_the_value_and_the_derivatives_of_a_product():
-    x, w, g = jnp.asarray(normal(0, 2, 5, 8)), jnp.asarray(normal(1, 8, 12)), jnp.asarray(normal(2, 2, 5, 12))
-    ours, pull = jax.vjp(project, x, w)
-    plain, plain_pull = jax.vjp(lambda x, w: x @ w, x, w)
-    np.testing.assert_allclose(ours, plain, atol=1e-5)
-    for mine, theirs in zip(pull(g), plain_pull(g), strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-5)
-
-
-def test_project_accumulates_bfloat16_in_float32():
-    # 4,096 times 1 + 1/128: a bfloat16 sum would stop growing at 256.
-    x, w = jnp.ones((2, 4096), jnp.bfloat16), jnp.full((4096, 3), 1 + 1 / 128, jnp.bfloat16)
-    out, pull = jax.vjp(project, x, w)
-    assert out.dtype == jnp.bfloat16
-    np.testing.assert_allclose(out.astype(jnp.float32), 4128, rtol=1 / 256)
-    assert {a.dtype for a in pull(jnp.ones_like(out))} == {jnp.dtype(jnp.bfloat16)}
-
-
-def test_outer_sums_over_all_rows_in_float32():
-    x, g = normal(0, 3, 4, 5), normal(1, 3, 4, 6)
-    wanted = np.einsum("abi,abo->io", x, g)
-    np.testing.assert_allclose(outer(jnp.asarray(x), jnp.asarray(g)), wanted, atol=1e-5)
-    assert outer(jnp.asarray(x, jnp.bfloat16), jnp.asarray(g, jnp.bfloat16)).dtype == jnp.float32

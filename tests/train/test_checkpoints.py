@@ -15,10 +15,10 @@ from small_run import CONFIG, events, numbers, rows, run, same
 from polyturn.hub.folder import read_folder
 from polyturn.model.params import cast
 from polyturn.train import manifests
-from polyturn.train.checkpoints import abstract, checkpoints
+from polyturn.train.checkpoints import checkpoints
 from polyturn.train.data import Shuffled
 from polyturn.train.export import export
-from polyturn.train.step import State, start
+from polyturn.train.step import State, abstract
 from polyturn.utils.errors import UserError
 
 
@@ -108,7 +108,7 @@ def sharded(devices: int) -> State:
         spec = PartitionSpec(*("fsdp" if n == axes[-1] else None for n in range(a.ndim))) if axes else PartitionSpec()
         return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=NamedSharding(mesh, spec))
 
-    return jax.tree.map(place, abstract(start(CONFIG)))
+    return jax.tree.map(place, abstract(CONFIG))
 
 
 @pytest.mark.parametrize(("saving", "loading"), [(8, 1), (1, 8), (4, 2)])
@@ -116,7 +116,7 @@ def test_a_checkpoint_loads_on_another_mesh(
     tmp_path: Path, finished: tuple[State, Path], saving: int, loading: int
 ) -> None:
     state = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), finished[0], sharded(saving))
-    with checkpoints(tmp_path, {}, 1, 0) as saved:
+    with checkpoints(tmp_path, {}, 1, None) as saved:
         saved.save(state, 24, {})
         saved.wait()
         manifest, _ = saved.newest()
@@ -130,10 +130,10 @@ def test_a_checkpoint_loads_on_another_mesh(
 def test_a_state_of_other_shapes_is_refused(finished: tuple[State, Path]) -> None:
     other = replace(CONFIG, model=replace(CONFIG.model, width=32))
     with (
-        checkpoints(finished[1] / "checkpoints", {}, 2, 0) as saved,
+        checkpoints(finished[1] / "checkpoints", {}, 2, None) as saved,
         pytest.raises(UserError, match="another version"),
     ):
-        saved.load(24, start(other))
+        saved.load(24, abstract(other))
 
 
 def test_what_is_kept(tmp_path: Path) -> None:

@@ -13,17 +13,15 @@ A file holds one JSON object a line:
 Other fields are ignored. Cases are counted from 1. MTPB's texts are not part of this package: the file is given.
 """
 
-import gzip
 import hashlib
-import json
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polyturn.synthesis.turns import is_text
 from polyturn.utils.errors import UserError
+from polyturn.utils.jsonl import read_jsonl
 
 PREFIX = "# Import libraries.\n\nimport numpy as np"  # stands before the first turn, as in the paper's sampler
 _MAX_TOKENS = 256  # the sampler's default
@@ -90,38 +88,26 @@ def read_problems(path: str | Path) -> Problems:
     Raises:
         UserError: the file is not there, or is not what this file describes; with the line.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, zlib.error) as error:  # gzip's own error is an OSError
-        raise UserError(f"Cannot read the problems in {path}: {error}. Give the path of MTPB's jsonl file.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text: give MTPB's jsonl file, or that with .gz.") from None
     found: dict[str, Problem] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, record in read_jsonl(path):
         try:
-            problem = _problem(json.loads(line))
+            problem = _problem(record)
             if problem.id in found:
                 raise ValueError(f"a second problem has the id {problem.id!r}")
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}: {error}. Mend the line, or fetch the file again.") from None
+        except ValueError as error:
+            raise UserError(f"Line {number} of {path}: {error}; mend the line, or fetch the file again.") from None
         found[problem.id] = problem
     if not found:
-        raise UserError(f"{path} holds no problems: give MTPB's jsonl file.")
-    return Problems(tuple(found.values()), hashlib.sha256(data).hexdigest())
+        raise UserError(f"{path} holds no problems; give MTPB's jsonl file.")
+    return Problems(tuple(found.values()), hashlib.sha256(Path(path).read_bytes()).hexdigest())
 
 
 def _filled(text: str, values: dict[str, object], write: Any) -> str:
     return _SLOT.sub(lambda slot: write(values[slot[1]]) if slot[1] in values else slot[0], text)
 
 
-def _problem(record: object) -> Problem:
+def _problem(record: dict[str, Any]) -> Problem:
     """The problem of a line. ValueError, a clause about what is wrong, for any other record."""
-    if not isinstance(record, dict):
-        raise ValueError("the line is not a JSON object")
     number, name, category = (_text(record, field) for field in ("id", "name", "category"))
     prompts = _texts(record, "prompts")
     inputs, outputs = _list(record, "inputs"), _list(record, "outputs")

@@ -6,7 +6,6 @@
     DIR/results.json                          pass rates, intervals, pass@k (`results.py`); no times, so that two equal
                                               runs write equal bytes
     DIR/turns.json                            where programs broke (`breaks.py`)
-    DIR/lock                                  held while samples are drawn or graded
 
 This file draws, `grading.py` grades, and `shards.py` puts together what was drawn on several machines. Grading needs
 no JAX.

@@ -2,18 +2,15 @@
 
     DIR/run.json                      the settings
     DIR/samples/MODE-tTEMPERATURE.jsonl
-    DIR/lock                          held by whoever draws or grades here
 
 A line has at least `task_id` and `completion`, so that HumanEval's own tools read the file. `sample` counts the samples
 of a case from 0, `case` the cases of a problem from 1, `turn` says which turn an oracle sample is for. `codes`,
 `ended_by` and `tokens` have an entry for each turn.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +19,9 @@ from polyturn.bench.script import PROTOCOL
 from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
 from polyturn.utils.jsonl import read_jsonl
+from polyturn.utils.lock import hold
 
 SCHEMA = 2
-LOCK = "lock"
 
 
 class Key(NamedTuple):
@@ -151,36 +148,18 @@ class Settings:
     drawn_with: str = ""  # versions of what drew the first sample; the only field that may differ
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone; it is made if it is not there.
-
-    Raises:
-        UserError: another process holds it, or it cannot be written.
-    """
-    path = folder / LOCK
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}; choose another folder.") from None
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another command draws or grades in {folder}; wait until it ends.") from None
-        yield
-    finally:
-        os.close(file)
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Hold a folder for this process alone; it is made if it is not there. Raises UserError like `lock.hold`."""
+    return hold(folder, f"Another command draws or grades in {folder}; wait until it ends.")
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """What a folder holds besides the lock and hidden files, such as a killed write leaves. UserError for a file."""
+    """What a folder holds besides hidden files, the lock and what a killed write left. UserError for a file."""
     if not folder.exists():
         return []
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder.")
-    return sorted(path.name for path in folder.iterdir() if path.name != LOCK and not path.name.startswith("."))
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def open_run(folder: Path, settings: Settings) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +12,50 @@ import tyro
 
 from polyturn.utils.errors import UserError
 
-Workers = Annotated[int, tyro.conf.arg(help_behavior_hint="(default: one for each CPU)")]
+
+@dataclass(frozen=True)
+class Grading:
+    """How samples are graded.
+
+    Args:
+        graders: strict and original for mtpb, by default both; tests or inproc for the others, by default tests.
+        workers: Programs run at a time; 0 for one on each CPU.
+        cpu_s: Seconds of CPU time for each program.
+        memory_mb: MiB for each program, on top of the interpreter's.
+        packages: What programs may import besides the standard library.
+        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
+    """
+
+    graders: str | None = None
+    workers: int = 0
+    cpu_s: float = 5.0
+    memory_mb: int = 1024
+    packages: tuple[str, ...] = ("numpy",)
+    allow_weaker_isolation: bool = False
+
+    def chosen(self, benchmark: "Benchmark") -> "tuple[Grader, ...]":
+        """The graders, by default all but `inproc`."""
+        usual = tuple(grader for grader in benchmark.graders if grader != "inproc")
+        graders: tuple[Grader, ...] = _choices("graders", self.graders, benchmark.graders, usual)
+        return graders
+
+    def conditions(self) -> "Conditions":
+        """How programs are run. UserError or SandboxError for what is out of its range, or packages not there."""
+        from polyturn.bench.grading import Conditions
+        from polyturn.sandbox import Isolation, Limits
+
+        workers = self.workers
+        if workers < 0:
+            raise UserError(f"--workers is {workers}; give 1 or more, or 0 for one on each CPU.")
+        if not workers:
+            workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        isolation = Isolation(allow_weaker=self.allow_weaker_isolation, packages=self.packages)
+        conditions = Conditions(Limits(self.cpu_s, memory_mb=self.memory_mb), workers, isolation)
+        conditions.versions()
+        return conditions
+
+
+GradingOptions = Annotated[Grading, tyro.conf.arg(name="")]
 
 
 def run(
@@ -23,7 +67,6 @@ def run(
     n: int = 1,
     temperatures: str = "0.2",
     modes: str | None = None,
-    graders: str | None = None,
     top_p: float = 0.95,
     max_tokens: int | None = None,
     seed: int = 0,
@@ -34,11 +77,8 @@ def run(
     requests_per_minute: float | None = None,
     perplexity: bool = False,
     grade: bool = True,
-    workers: int = 0,
-    cpu_s: float = 5.0,
-    memory_mb: int = 1024,
-    packages: tuple[str, ...] = ("numpy",),
-    allow_weaker_isolation: bool = False,
+    *,
+    grading: GradingOptions,
 ) -> None:
     """Draw samples of a benchmark from a model, grade them, and print the results. Run again, it goes on.
 
@@ -54,7 +94,6 @@ def run(
         n: Samples of each case, at each temperature; at temperature 0 one, as all would be alike.
         temperatures: Separated by commas, such as 0.2,0.6,0.8.
         modes: Of mtpb: multi, single, concat, oracle, separated by commas; by default multi.
-        graders: strict and original for mtpb, by default both; tests or inproc for the others, by default tests.
         top_p: Draw from the likeliest tokens that hold this much probability.
         max_tokens: Longest completion of a function (default 512); the problems of mtpb say it themselves.
         seed: Two runs with the same seed draw the same samples.
@@ -65,13 +104,8 @@ def run(
         requests_per_minute: At most that many to the endpoint.
         perplexity: Study the perplexity of the prompts too (local models only).
         grade: Grade and report (--no-grade: only draw).
-        workers: Programs run at a time; 0 for one on each CPU.
-        cpu_s: Seconds of CPU time for each program.
-        memory_mb: MiB for each program, on top of the interpreter's.
-        packages: What programs may import besides the standard library.
-        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
     """
-    from polyturn.bench.benchmarks import Grader, Mode, read_benchmark
+    from polyturn.bench.benchmarks import Mode, read_benchmark
     from polyturn.bench.download import fetch
     from polyturn.bench.grading import grade_run
     from polyturn.bench.runner import draw_run
@@ -85,7 +119,7 @@ def run(
         raise UserError("--chat is a way to ask an endpoint; give --endpoint, or leave it out.")
     chosen = read_benchmark(benchmark, fetch(data, data_digest), max_tokens, chat)
     asked: tuple[Mode, ...] = _choices("modes", modes, chosen.modes, chosen.modes[:1])
-    marks: tuple[Grader, ...] = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
+    marks = grading.chosen(chosen)
     heats = _temperatures(temperatures)
     if perplexity and endpoint:
         raise UserError("Endpoints do not tell the probabilities of a prompt; leave --perplexity out, or give a model.")
@@ -94,7 +128,7 @@ def run(
     for heat in heats:
         Sampling(heat, top_p)  # raises what is out of its range
     parse_shard(shard)
-    conditions = _conditions(workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+    conditions = grading.conditions()
     if grade:
         _check_sandbox(conditions)
     completer = _completer(model, endpoint, chat, concurrency, requests_per_minute)
@@ -130,13 +164,9 @@ def grade(
     data: str,
     benchmark: Literal["humaneval", "mbpp", "mtpb"] | None = None,
     out: Path | None = None,
-    graders: str | None = None,
     data_digest: str | None = None,
-    workers: int = 0,
-    cpu_s: float = 5.0,
-    memory_mb: int = 1024,
-    packages: tuple[str, ...] = ("numpy",),
-    allow_weaker_isolation: bool = False,
+    *,
+    grading: GradingOptions,
 ) -> None:
     """Grade samples and print the results: the folder of a run, or a samples file of another tool.
 
@@ -147,21 +177,15 @@ def grade(
         data: The benchmark's file, the one the samples were drawn for.
         benchmark: Which benchmark a samples file is of; a run's folder knows.
         out: Where the results of a samples file go; those of a run go into its folder.
-        graders: strict and original for mtpb, by default both; tests or inproc for the others, by default tests.
         data_digest: The SHA-256 that the data file must have.
-        workers: Programs run at a time; 0 for one on each CPU.
-        cpu_s: Seconds of CPU time for each program.
-        memory_mb: MiB for each program, on top of the interpreter's.
-        packages: What programs may import besides the standard library.
-        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
     """
-    from polyturn.bench.benchmarks import Grader, read_benchmark
+    from polyturn.bench.benchmarks import read_benchmark
     from polyturn.bench.download import fetch
     from polyturn.bench.grading import grade_run
     from polyturn.bench.runner import take_samples
     from polyturn.bench.samples import read_settings
 
-    conditions = _conditions(workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+    conditions = grading.conditions()
     if samples.is_dir():
         if out is not None and out != samples:
             raise UserError(f"{samples} is the folder of a run, and its results go there; leave --out out.")
@@ -174,7 +198,7 @@ def grade(
     else:
         folder, name = out, benchmark
     chosen = read_benchmark(name, fetch(data, data_digest))  # pyright: ignore[reportArgumentType]
-    marks: tuple[Grader, ...] = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
+    marks = grading.chosen(chosen)
     if not samples.is_dir():
         _check_sandbox(conditions)
         take_samples(samples, folder, chosen)
@@ -201,34 +225,24 @@ def report(
 def check(
     benchmark: Annotated[Literal["humaneval", "mbpp", "mtpb"], tyro.conf.Positional],
     data: str,
-    graders: str | None = None,
     data_digest: str | None = None,
-    workers: int = 0,
-    cpu_s: float = 5.0,
-    memory_mb: int = 1024,
-    packages: tuple[str, ...] = ("numpy",),
-    allow_weaker_isolation: bool = False,
+    *,
+    grading: GradingOptions,
 ) -> int:
     """Grade a data file's own solutions and print how many pass. The exit code is 1 if not all do.
 
     Args:
         benchmark: humaneval (or HumanEval+), mbpp, or mtpb (or any multi-turn problems of its form).
         data: The benchmark's file, or its address on the network (with --data-digest).
-        graders: strict and original for mtpb, by default both; tests or inproc for the others, by default tests.
         data_digest: The SHA-256 that the data file must have.
-        workers: Programs run at a time; 0 for one on each CPU.
-        cpu_s: Seconds of CPU time for each program.
-        memory_mb: MiB for each program, on top of the interpreter's.
-        packages: What programs may import besides the standard library.
-        allow_weaker_isolation: Run with the strongest layers this host gives; otherwise a missing one is an error.
     """
-    from polyturn.bench.benchmarks import Grader, read_benchmark
+    from polyturn.bench.benchmarks import read_benchmark
     from polyturn.bench.download import fetch
     from polyturn.bench.grading import grade_references
 
-    conditions = _conditions(workers, cpu_s, memory_mb, packages, allow_weaker_isolation)
+    conditions = grading.conditions()
     chosen = read_benchmark(benchmark, fetch(data, data_digest))
-    marks: tuple[Grader, ...] = _choices("graders", graders, chosen.graders, _usual(chosen.graders))
+    marks = grading.chosen(chosen)
     without = len(chosen.cases) - len({sample.key.task for sample in chosen.references()})
     if without == len(chosen.cases):
         raise UserError(f"None of the {without} problems of {data} has a solution to check; give a file that has some.")
@@ -260,23 +274,6 @@ def merge(parts: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path) -
         raise UserError("Give the folders of all shards.")
     shards.merge(parts, out)
     print(f"{len(parts)} shards are together in {out}; `polyturn bench grade {out} --data FILE` sums them up.")
-
-
-def _conditions(
-    workers: int, cpu_s: float, memory_mb: int, packages: tuple[str, ...], allow_weaker_isolation: bool
-) -> "Conditions":
-    """How programs are run. UserError or SandboxError for what is out of its range, or packages that are not there."""
-    from polyturn.bench.grading import Conditions
-    from polyturn.sandbox import Isolation, Limits
-
-    if workers < 0:
-        raise UserError(f"--workers is {workers}; give 1 or more, or 0 for one on each CPU.")
-    if not workers:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    isolation = Isolation(allow_weaker=allow_weaker_isolation, packages=packages)
-    conditions = Conditions(Limits(cpu_s, memory_mb=memory_mb), workers, isolation)
-    conditions.versions()
-    return conditions
 
 
 def _check_sandbox(conditions: "Conditions") -> None:
@@ -330,10 +327,6 @@ def _choices[T](option: str, text: str | None, known: tuple[T, ...], usual: tupl
     return tuple(word for word in known if word in words)
 
 
-def _usual(graders: "tuple[Grader, ...]") -> "tuple[Grader, ...]":
-    return tuple(grader for grader in graders if grader != "inproc")
-
-
 def _temperatures(text: str) -> tuple[float, ...]:
     try:
         found = tuple(sorted({float(word) + 0.0 for word in text.split(",")}))  # -0 is 0
@@ -370,6 +363,6 @@ def _say(sentence: str) -> None:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from polyturn.bench.benchmarks import Grader
+    from polyturn.bench.benchmarks import Benchmark, Grader
     from polyturn.bench.grading import Conditions
     from polyturn.synthesis.completer import Completer

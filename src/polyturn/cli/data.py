@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from polyturn.utils.errors import UserError
-
 
 def build(
     config: Annotated[str, tyro.conf.Positional],
@@ -73,17 +71,19 @@ def show(
     if json_output:
         print(json.dumps(report))
         return
+    tokenizer = load(resolve(shown.tokenizer_name(folder)))
+    texts = shown.samples(folder / "train", tokenizer, samples, seed)
     print(_table(report))
-    tokenizer = load(resolve(report["tokenizer"]))
-    for number, text in enumerate(shown.samples(folder / "train", tokenizer, samples, seed), 1):
-        lines = text.split("\n")
-        print(f"\n--- sample {number}\n" + "\n".join(lines[:20]))
+    for number, text in enumerate(texts, 1):
+        lines = text.rstrip("\n").split("\n")
+        print(f"\n--- sample {number} of {len(texts)} ".ljust(81, "-"))
+        print("\n".join(line if len(line) <= 80 else line[:79] + "…" for line in lines[:20]))
         if len(lines) > 20:
             print(f"... {len(lines) - 20} more lines")
 
 
 def verify(folder: Annotated[Path, tyro.conf.Positional]) -> int:
-    """Read every byte of a build's shards and check digests, counts, token ranges and boundaries.
+    """Read every byte of a build's shards and check digests, counts, token ranges, boundaries, and the report.
 
     Exit code 1 if anything is wrong.
 
@@ -91,56 +91,57 @@ def verify(folder: Annotated[Path, tyro.conf.Positional]) -> int:
         folder: The folder of a build, or one of shards.
     """
     from polyturn.data import shards
+    from polyturn.data.build import SETS
+    from polyturn.data.verify import verify as verified
 
-    places = [place for place in (folder / "train", folder / "validation", folder) if (place / "index.json").exists()]
-    if not places:
-        raise UserError(f"{folder} holds no shards; give the folder of `polyturn data build`.")
-    problems = [f"{place}: {problem}" for place in places for problem in shards.verify(place)]
+    problems = verified(folder)
     for problem in problems:
         print(problem)
     if not problems:
-        for place in places:
-            manifest = shards.open(place).manifest
-            print(f"{place}: {manifest['rows']:,} rows, {manifest['tokens']:,} tokens, as they were written.")
+        for place in (folder / SETS[0], folder / SETS[1], folder):
+            if (place / shards.INDEX).exists():
+                manifest = shards.open(place).manifest
+                print(f"{place}: {manifest['rows']:,} rows, {manifest['tokens']:,} tokens, as they were written.")
     return 1 if problems else 0
 
 
 def _table(report: dict[str, Any]) -> str:
     """The report for people: 80 columns."""
-    from collections import Counter
+    from polyturn.data.show import outcomes, stages
 
-    from polyturn.data.show import outcomes
-
-    rows = outcomes(report)
-    lines = [f"{'language':<18}{'outcome':<20}{'documents':>12}{'bytes':>16}{'tokens':>14}"]
-    lines.append("-" * 80)
+    lines = [f"{'language':<18}{'outcome':<20}{'files':>12}{'bytes':>16}{'tokens':>14}", "-" * 80]
     before = ""
-    for row in rows:
+    for row in outcomes(report):
         name = row.language if row.language != before else ""
         tokens = f"{report['tokens'].get(row.language, 0):,}" if row.outcome == "kept" else ""
         lines.append(f"{name:<18}{row.outcome:<20}{row.documents:>12,}{row.size:>16,}{tokens:>14}")
         before = row.language
-    kept: Counter[str] = Counter()
-    for row in rows:
-        kept["documents"] += row.documents if row.outcome == "kept" else 0
-        kept["bytes"] += row.size if row.outcome == "kept" else 0
-        kept["of"] += row.documents
-        kept["of bytes"] += row.size
-    lines.append("-" * 80)
-    lines.append(
-        f"{kept['documents']:,} of {kept['of']:,} files kept, {kept['bytes']:,} of {kept['of bytes']:,} bytes."
-    )
-    tokens = sum(report["tokens"].values()) - report["dropped_tokens"]
-    share = tokens / (report["rows"] * report["row"]) if report["rows"] else 0
-    lines.append(f"{tokens:,} tokens in {report['rows']:,} rows of {report['row']:,}, {100 * share:.1f} % full.")
-    if report["dropped_tokens"]:
-        lines.append(f"{report['dropped_tokens']:,} tokens were left over by packing.")
+    lines += ["", f"{'stage':<18}{'files in':>12}{'bytes in':>18}{'files out':>14}{'bytes out':>18}", "-" * 80]
+    flows = stages(report)
+    for flow in flows:
+        said = {"filters": "filters", "duplicate": "duplicates", "near-duplicate": "near-duplicates"}[flow.stage]
+        lines.append(f"{said:<18}{flow.documents_in:>12,}{flow.size_in:>18,}{flow.documents:>14,}{flow.size:>18,}")
+    lines += ["", *_summary(report, flows[-1].documents)]
+    return "\n".join(lines)
+
+
+def _summary(report: dict[str, Any], kept: int) -> list[str]:
+    """A sentence for everything else that is known of a build."""
+    tokens, dropped = sum(report["tokens"].values()), report["dropped_tokens"]
+    lines = [f"{kept:,} files kept: {sum(report['text'].values()):,} bytes of text, {tokens:,} tokens."]
+    for name, found in report["sets"].items():
+        share = 100 * found["tokens"] / (found["rows"] * report["row"])
+        told = f"{found['rows']:,} rows of {report['row']:,} tokens, {share:.1f} % full"
+        lines.append(f"{name}/: {found['documents']:,} documents in {told}.")
+    if dropped:
+        lines.append(f"{dropped:,} tokens were left over by packing.")
     if report["redacted"]:
         found = ", ".join(f"{count:,} {kind}" for kind, count in report["redacted"].items())
         lines.append(f"Replaced by placeholders: {found}.")
-    if report["held_back"]:
-        lines.append(f"{report['held_back']:,} documents are held back in validation/.")
-    return "\n".join(lines)
+    strings, short = report["held_out"].values()
+    if short:
+        lines.append(f"Of {strings:,} held-out strings {short:,} are too short to be told from other text.")
+    return lines
 
 
 def _cpus() -> int:

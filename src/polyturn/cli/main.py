@@ -27,6 +27,7 @@ VERBS = {
     "models": ("polyturn.cli.models:models", "the built-in models and what is in the local cache"),
     "train export": ("polyturn.cli.train:export", "a checkpoint of a run -> a model folder"),
     "train": ("polyturn.cli.train:train", "a recipe, with overrides; resumes by itself"),
+    "plan": ("polyturn.cli.plan:plan", "memory, FLOPs and time of a recipe on a mesh that is not there"),
     "tokenizer train": ("polyturn.cli.tokenizer:train", "a tokenizer from a corpus"),
 }
 USAGE = "usage: polyturn VERB [ARGUMENTS]      polyturn VERB --help tells more of a verb"

@@ -2,7 +2,8 @@
 
     report = build(load("installed"), Path("corpus"), tokenizer=Path("tokenizer"), runner=open_runner("native", 2))
 
-    DIR/build.json     what is built: the config, the tokenizer's digest, the units of the sources
+    DIR/build.json     what is built: the config, the tokenizer's digest, the units of the sources, sizes and times
+                       of their files
     DIR/work/          parts of each stage; gone when the build is done
     DIR/dropped/       every file that was not kept, with the reason
     DIR/report.json    documents and bytes in and out of each stage
@@ -11,11 +12,12 @@
 
 Each part of a stage leaves its files and then, last of all, its numbers; a part that has numbers is done. The bytes of
 the shards depend on the sources, the config and the tokenizer alone: not on the runner, the workers, or interruptions.
+Sources that change before a build is finished, or after, are noticed at the next call.
 """
 
-import fcntl
 import json
 import shutil
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -25,16 +27,20 @@ from pathlib import Path
 from typing import Any
 
 from polyturn.data import encode, shards, sources, stages
-from polyturn.data.config import Config
+from polyturn.data.config import URL, Config
+from polyturn.data.overlap import Overlap
 from polyturn.data.runner import Item, Runner, Task
-from polyturn.data.sources import Dropped, Unit
+from polyturn.data.sources import Dropped, Unit, installed
+from polyturn.data.sources.stamps import changed, stamped
 from polyturn.tokenizer import bpe
-from polyturn.utils.atomic import write_text
+from polyturn.utils.atomic import remove_leftovers, write_text
 from polyturn.utils.errors import UserError
+from polyturn.utils.lock import hold
 from polyturn.utils.progress import Counter as Progress
 
-VERSION = 1  # of everything that decides the bytes of the shards
-REPORT = "report.json"
+VERSION = 2  # of everything that decides the bytes of the shards
+BUILD, REPORT, TIMES = "build.json", "report.json", "times.json"
+SETS = ("train", "validation")
 
 
 def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict[str, Any]:
@@ -48,12 +54,22 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
 
     Raises:
         UserError: the folder holds another build, another process is at work in it, the disk is full, a source is not
-            there or holds nothing, or nothing of it is left after the filters.
+            there, holds nothing or has changed since the build began, or nothing of it is left after the filters.
     """
-    with _alone(folder):
+    if URL.match(str(folder)):
+        raise UserError(
+            f"A build is written to a file system of this machine, and {folder} is not on one; give a folder."
+        )
+    _check_ours(folder)
+    with hold(folder, f"Another process is building in {folder}; wait for it, or choose another folder."):
+        remove_leftovers(folder, BUILD, REPORT, TIMES, *SETS)
+        for part in (folder / "dropped", *(folder / "work").glob("*")):
+            remove_leftovers(part)
         units = _claim(config, folder, tokenizer)
-        if not (folder / REPORT).exists():
-            with _timed(folder / "times.json") as times:
+        if _is_whole(folder):
+            print(f"{folder} is already built, and its sources are as they were.", file=sys.stderr)
+        else:
+            with _timed(folder / TIMES) as times:
                 _build(config, folder, tokenizer, runner, units, times)
         shutil.rmtree(folder / "work", ignore_errors=True)
         return read_report(folder)
@@ -67,10 +83,25 @@ def read_report(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no finished build; run `polyturn data build CONFIG --out {folder}`.") from None
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether a build is finished and its shards are there; one whose shards are gone is begun anew."""
+    if not (folder / REPORT).exists():
+        return False
+    for name in read_report(folder)["sets"]:
+        try:
+            shards.open(folder / name)
+        except UserError:
+            print(f"{folder / name} is missing or damaged: building it again.", file=sys.stderr)
+            (folder / REPORT).unlink()
+            return False
+    return True
+
+
 def _build(
     config: Config, folder: Path, tokenizer: Path, runner: Runner, units: Sequence[Unit], done: Callable[[str], None]
 ) -> None:
     work = folder / "work"
+    held_out = Overlap.from_files(config.decontaminate.files)  # mistakes in it are told before anything is read
     parts: list[Item] = [{"part": part, "unit": asdict(unit)} for part, unit in enumerate(units)]
     read = _stage(runner, stages.Read(config, work, folder / "dropped"), parts, work / "read", "units read")
     done("read")
@@ -84,19 +115,20 @@ def _build(
     numbers: list[Item] = [{"part": part} for part in range(len(parts))]
     encoded = _stage(runner, encoding, numbers, work / "encode", "units encoded")
     done("encode")
-    held_back = sum(each["held_back"] for each in encoded)
+    held_back = any(each["languages"][1] for each in encoded)
     packing = stages.Pack(config, work, tokenizer, len(parts))
     places = [*([stages.VALIDATION] if held_back else []), *range(buckets)]
     packed = _stage(runner, packing, [{"bucket": place} for place in places], work / "pack", "buckets packed")
-    about = _about(config, tokenizer, encoded)
     loaded = bpe.load(tokenizer)
-    for name, chosen in (("validation", [p for p in places if p < 0]), ("train", [p for p in places if p >= 0])):
-        if chosen:
-            rows = stages.read_packed(work, chosen)
-            megabytes = config.shard.megabytes
-            shards.write(folder / name, rows, vocab=loaded.size, pad_id=loaded.pad_id, about=about, megabytes=megabytes)
+    report = _report(config, read, gone, encoded, packed, held_out)
+    for number, name in enumerate(SETS[: 1 + held_back]):
+        rows = stages.read_packed(work, [place for place in places if (place < 0) == number])
+        about = _about(config, tokenizer, encoded, number)
+        megabytes = config.shard.megabytes
+        shards.write(folder / name, rows, vocab=loaded.size, pad_id=loaded.pad_id, about=about, megabytes=megabytes)
+        manifest = shards.open(folder / name).manifest
+        report["sets"][name] = {key: manifest[key] for key in ("documents", "rows", "pieces", "tokens", "sha256")}
     done("pack")
-    report = _report(config, read, gone, encoded, packed)
     write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
 
 
@@ -156,51 +188,80 @@ def _find_duplicates(config: Config, folder: Path, runner: Runner, parts: int, d
 # ---- what is said of it
 
 
-def _about(config: Config, tokenizer: Path, encoded: Sequence[Item]) -> shards.About:
+def _about(config: Config, tokenizer: Path, encoded: Sequence[Item], held_back: int) -> shards.About:
+    """What the manifest says of the documents for training, or of those held back."""
     languages: Counter[str] = Counter()
     licences: Counter[str] = Counter()
     for each in encoded:
-        languages.update({language: documents for language, documents, _ in each["counts"]})
-        licences.update(each["licences"])
+        languages.update(each["languages"][held_back])
+        licences.update(each["licences"][held_back])
     return shards.About(
         config=config.digest(),
         tokenizer=encode.digest(bpe.load(tokenizer)),
         documents=languages.total(),
         languages=dict(sorted(languages.items())),
         licences=dict(sorted(licences.items())),
+        sources=_sources(config),
     )
 
 
+def _sources(config: Config) -> list[dict[str, Any]]:
+    return [
+        {"kind": source.kind, "name": source.name} | (installed.versions() if source.kind == "installed" else {})
+        for source in config.source
+    ]
+
+
 def _report(
-    config: Config, read: Sequence[Item], gone: Item, encoded: Sequence[Item], packed: Sequence[Item]
+    config: Config,
+    read: Sequence[Item],
+    gone: Item,
+    encoded: Sequence[Item],
+    packed: Sequence[Item],
+    held_out: Overlap,
 ) -> dict[str, Any]:
-    """Documents and bytes by language and outcome, tokens by language, rows: all that `data show` tells."""
+    """All that `data show` tells: documents and bytes by language, stage and outcome, tokens by language, rows.
+
+    Bytes are those of files as they came; `text` is what is left of the kept ones: docstrings alone, placeholders for
+    secrets. What comes into a stage and is not dropped there comes out of it, and this is checked where two stages
+    count the same.
+    """
     outcomes: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    for language, outcome, documents, size in [row for each in [*read, gone] for row in each["counts"]]:
+    for language, outcome, count, size in [row for each in [*read, gone] for row in each["counts"]]:
         place = outcomes[language][outcome]
-        place[0] += documents
+        place[0] += count
         place[1] += size
         if outcome in ("duplicate", "near-duplicate"):
-            outcomes[language]["kept"][0] -= documents
+            outcomes[language]["kept"][0] -= count
             outcomes[language]["kept"][1] -= size
+    documents: Counter[str] = Counter()
+    texts: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
     redacted: Counter[str] = Counter()
-    for each in encoded:
-        tokens.update({language: count for language, _, count in each["counts"]})
+    for language, count, text, encoded_tokens in [row for each in encoded for row in each["counts"]]:
+        documents[language] += count
+        texts[language] += text
+        tokens[language] += encoded_tokens
     for each in read:
         redacted.update(each["redacted"])
+    for language, found in outcomes.items():
+        kept, _ = found.get("kept", (0, 0))
+        if kept != documents[language]:
+            raise RuntimeError(f"{kept} documents of {language!r} were kept and {documents[language]} encoded")
     return {
         "version": VERSION,
         "name": config.data.name,
-        "tokenizer": config.data.tokenizer,
+        "tokenizer": Path(config.data.tokenizer).name,
         "config": config.digest(),
+        "sources": _sources(config),
         "outcomes": {language: dict(sorted(outcomes[language].items())) for language in sorted(outcomes)},
+        "text": dict(sorted(texts.items())),
         "tokens": dict(sorted(tokens.items())),
         "redacted": dict(sorted(redacted.items())),
-        "held_back": sum(each["held_back"] for each in encoded),
-        "rows": sum(each["rows"] for each in packed),
+        "held_out": {"strings": held_out.strings, "short": held_out.short},
         "row": config.pack.row,
         "dropped_tokens": sum(each["dropped"] for each in packed),
+        "sets": {},
     }
 
 
@@ -217,6 +278,15 @@ def _nothing(read: Sequence[Item]) -> str:
 # ---- the folder
 
 
+def _check_ours(folder: Path) -> None:
+    """Raise UserError where a folder holds something else than a build. Hidden files are what a killed write left."""
+    if not folder.is_dir() or (folder / "build.json").exists():
+        return
+    strangers = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+    if strangers:
+        raise UserError(f"{folder} holds files but no build, {strangers[0]} for one; choose a new folder.")
+
+
 def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
     """The units of the build: of this folder's, if it holds one, and else of the sources as they are now."""
     mine = {
@@ -224,23 +294,31 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
         "config": config.resolved(),
         "tokenizer": encode.digest(bpe.load(tokenizer)),
     }
-    path = folder / "build.json"
+    path = folder / BUILD
     if path.exists():
         try:
             there = json.loads(path.read_text())
             units = [Unit(**unit) for unit in there.pop("units")]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f"{path} is damaged; remove {folder} and build anew.") from None
-        other = [name for name, value in mine.items() if there.get(name) != value]
+        other = _differing(there, mine)
         if other:
             raise UserError(f"{folder} holds a build with another {' and '.join(other)}; choose another folder.")
+        found = changed(config, units, map(stamped, sources.units(config)))
+        if found:
+            raise UserError(f"{found} since the build in {folder} began; choose another folder, or remove this one.")
         return units
-    strangers = [file.name for file in folder.iterdir() if file.name != "lock"]
-    if strangers:
-        raise UserError(f"{folder} holds files but no build, {strangers[0]} for one; choose a new folder.")
-    units = sources.units(config)
+    units = list(map(stamped, sources.units(config)))
     write_text(path, json.dumps({**mine, "units": [asdict(unit) for unit in units]}) + "\n")
     return units
+
+
+def _differing(there: Any, mine: Any) -> list[str]:
+    """Which keys have other values, tables as `config.filter.licences`."""
+    if not (isinstance(there, dict) and isinstance(mine, dict)):
+        return [] if there == mine else [""]
+    found = [(key, each) for key in mine | there for each in _differing(there.get(key), mine.get(key))]
+    return [f"{key}.{each}" if each else key for key, each in found]
 
 
 @contextmanager
@@ -256,21 +334,3 @@ def _timed(path: Path) -> Iterator[Callable[[str], None]]:
 
     yield done
     write_text(path, json.dumps(times) + "\n")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the folder; the lock goes with the process, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / "lock", "w")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise UserError(f"Cannot write in {folder}: {error.strerror}; choose another place.") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"Another process is building in {folder}; wait for it, or choose another folder."
-            ) from None
-        yield

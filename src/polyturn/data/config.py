@@ -4,11 +4,13 @@
     config = load("my.toml", source="jsonl:code.jsonl.zst")   # a file of yours, another source
 
 Every key has its place in one of the dataclasses below, and a key that has none is an error. Paths in a file are
-relative to the file. `resolved` is what a build records of its config, and `digest` tells whether two are the same.
+relative to the file. `resolved` is what a build records of its config, and `digest` names what shards were made by,
+wherever the files that it reads lie.
 """
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, fields, is_dataclass, replace
@@ -18,12 +20,13 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from polyturn.data.languages import LANGUAGES, named
-from polyturn.data.licences import PERMISSIVE
+from polyturn.data.licences import OTHER, PERMISSIVE, nearest, spelled
 from polyturn.utils.errors import UserError
 
 KINDS = ("installed", "folder", "jsonl", "parquet", "huggingface")
 SHIPPED = ("installed", "nl", "multi", "mono")
 PACKINGS = ("best-fit", "cut")
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 def _range(where: str, value: float, low: float, high: float = inf) -> None:
@@ -44,6 +47,16 @@ def _language(where: str, name: str) -> str:
     return named(name)
 
 
+def _licence(word: str) -> str:
+    """An SPDX id as SPDX spells it, "" and OTHER too."""
+    known = spelled(word) if word else ""
+    if known is None:
+        near = nearest(word)
+        hint = f"did you mean {near!r}?" if near else f"give an SPDX id, LicenseRef-NAME, {OTHER!r} or an empty string."
+        raise UserError(f"The config's filter.licences holds {word!r}, which is no SPDX id; {hint}")
+    return known
+
+
 @dataclass(frozen=True)
 class Data:
     """What the whole is called and made for."""
@@ -51,7 +64,7 @@ class Data:
     name: str = ""
     languages: tuple[str, ...] = ()  # kept, by the names of languages.py; none: all of them
     seed: int = 0  # of every draw: the order of documents, fill in the middle, validation
-    tokenizer: str = "polyturn-micro-mono"  # a folder, or a built-in model whose tokenizer is taken
+    tokenizer: str = "polyturn-micro-mono"  # a folder, a built-in model, or a Hub id, whose tokenizer is taken
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "languages", tuple(_language("data.languages", each) for each in self.languages))
@@ -83,6 +96,11 @@ class Source:
 
     def __post_init__(self) -> None:
         _one_of("source.kind", self.kind, KINDS)
+        if URL.match(self.path):
+            raise UserError(
+                f"A source is read from a file system of this machine, and {self.path} is not on one; "
+                "mount the bucket or copy the files, and give that path."
+            )
         if bool(self.path) == (self.kind == "installed"):
             needs = "takes no path" if self.path else "needs a path"
             raise UserError(f"A source of kind {self.kind} {needs}; mend the [[source]].")
@@ -106,11 +124,12 @@ class Filter:
     python_parses: bool = True  # Python that is no Python 3 is dropped
     comment_ratio: tuple[float, float] = (0.01, 0.8)  # least and most of code that is comment
     generated: bool = True  # drop what a program wrote
-    licences: tuple[str, ...] = PERMISSIVE  # SPDX ids; "" in it: unknown ones too; none at all: any licence
+    licences: tuple[str, ...] = PERMISSIVE  # SPDX ids; "" where none is said, OTHER; none at all: any
     optout: str = ""  # a file of owners, repositories and hashes to leave out, see optout.py
     redact: bool = True  # put placeholders for e-mail addresses, keys and public IP addresses
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "licences", tuple(map(_licence, self.licences)))
         _range("filter.digits", self.digits, 0, 1)
         low, high = self.comment_ratio
         _range("filter.comment_ratio", low, 0, high)
@@ -199,8 +218,19 @@ class Config:
         return {**json.loads(json.dumps(asdict(self))), "inputs": inputs}
 
     def digest(self) -> str:
-        """SHA-256 of `resolved`."""
-        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of `resolved` without the folders that files lie in: the same on every machine."""
+        plain = self.resolved()
+        for source in plain["source"]:
+            on_the_hub = source["kind"] == "huggingface" and not Path(source["path"]).is_absolute()
+            source["path"] = source["path"] if on_the_hub else Path(source["path"]).name
+        plain["data"]["tokenizer"] = ""  # it has a digest of its own
+        plain["filter"]["optout"] = Path(self.filter.optout).name
+        plain["decontaminate"] = {
+            "files": [Path(path).name for path in self.decontaminate.files],
+            "digests": Path(self.decontaminate.digests).name,
+        }
+        plain["inputs"] = sorted([Path(path).name, digest] for path, digest in plain["inputs"].items())
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def load(config: str | Path, source: str | None = None, tokenizer: str | None = None) -> Config:
@@ -218,6 +248,8 @@ def load(config: str | Path, source: str | None = None, tokenizer: str | None = 
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{config} is not TOML ({error}); mend it.") from None
+    if isinstance(tables.get("source"), dict):
+        raise UserError(f"{config} has a table [source], and sources are a list; write [[source]] for each.")
     loaded: Config = _built(Config, tables, "")
     loaded = _absolute(loaded, folder)
     if not loaded.data.name:
@@ -225,7 +257,7 @@ def load(config: str | Path, source: str | None = None, tokenizer: str | None = 
     if source is not None:
         loaded = replace(loaded, source=(parse_source(source, loaded.source[0]),))
     if tokenizer is not None:
-        loaded = replace(loaded, data=replace(loaded.data, tokenizer=tokenizer))
+        loaded = replace(loaded, data=replace(loaded.data, tokenizer=_folder(Path(), tokenizer)))
     return loaded
 
 
@@ -240,7 +272,9 @@ def parse_source(text: str, like: Source) -> Source:
     elif not colon or kind not in KINDS:
         path = text
         kind = "parquet" if text.endswith(".parquet") else "jsonl" if ".jsonl" in Path(text).name else "folder"
-    if kind not in ("installed", "huggingface") or (kind == "huggingface" and Path(path).exists()):
+    if (kind not in ("installed", "huggingface") and not URL.match(path)) or (
+        kind == "huggingface" and Path(path).exists()
+    ):
         path = str(Path(path).absolute())
     return Source(kind, path, columns=like.columns, language=like.language, prose=like.prose)
 
@@ -264,15 +298,22 @@ def _absolute(config: Config, folder: Path) -> Config:
     def whole(path: str) -> str:
         return str((folder / path).absolute()) if path else ""
 
-    def data_set(source: Source) -> bool:  # a Hugging Face data set of the Hub is no path
+    def stays(source: Source) -> bool:  # a Hugging Face data set of the Hub is no path
         return source.kind == "huggingface" and not (folder / source.path).exists()
 
     return replace(
         config,
-        source=tuple(s if data_set(s) else replace(s, path=whole(s.path)) for s in config.source),
+        data=replace(config.data, tokenizer=_folder(folder, config.data.tokenizer)),
+        source=tuple(s if stays(s) else replace(s, path=whole(s.path)) for s in config.source),
         filter=replace(config.filter, optout=whole(config.filter.optout)),
         decontaminate=Decontaminate(tuple(map(whole, config.decontaminate.files)), whole(config.decontaminate.digests)),
     )
+
+
+def _folder(place: Path, name: str) -> str:
+    """The path of a tokenizer that lies in a folder; a built-in name or a Hub id stays what it is."""
+    path = place / Path(name).expanduser()
+    return str(path.absolute()) if path.is_dir() or name.startswith((".", "/", "~")) else name
 
 
 def _built(cls: type, table: Mapping[str, Any], where: str) -> Any:

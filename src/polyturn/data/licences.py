@@ -1,9 +1,11 @@
 """Which licence a repository is under: from its licence files, or from what its metadata declares.
 
 A text is known by phrases that no other licence has, compared without case, punctuation and line breaks, or by an SPDX
-identifier in it. The result is an SPDX expression, such as `MIT` or `Apache-2.0 AND BSD-3-Clause`, or "" for unknown.
+identifier in it. The result is an SPDX expression, such as `MIT` or `Apache-2.0 AND BSD-3-Clause`; "" where nothing is
+said of a licence; `other` where something is said, and it is none of the licences known here. `spdx.txt` holds the ids
+of version 3.27 of the SPDX list.
 It errs on the strict side: several licence texts mean that all of them apply, and a file that begins with other text
-than a known licence is unknown, whatever it quotes further down (as proprietary terms quote those of their parts).
+than a known licence is another one, whatever it quotes further down (as proprietary terms quote those of their parts).
 """
 
 import email.parser
@@ -11,6 +13,8 @@ import json
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from importlib.resources import files
 from typing import Any
 
 PERMISSIVE = (  # what may be used, changed and passed on for a notice at most
@@ -30,6 +34,7 @@ PERMISSIVE = (  # what may be used, changed and passed on for a notice at most
     "Unlicense",
     "Zlib",
 )
+OTHER = "other"  # stands in an expression for a licence that is none of those known here
 LARGEST = 1 << 18  # bytes of a licence file that are read
 START = 2500  # characters, normalised, within which a licence's phrase begins; its title and copyrights come before
 
@@ -148,8 +153,10 @@ _FIRST_PHRASES = sorted(
     {phrases[0] for _, phrases, _ in _TEXTS} | {"a history of the software", "spdx license identifier"}
 )
 
-# How metadata names a licence where it does not use SPDX: normalised, without "license", "the", "software" and "osi".
+# How people name a licence where they do not use SPDX: normalised, without "license", "the", "software" and "osi".
 _SAID = {
+    "": "",
+    "unknown": "",  # what setuptools writes where nothing was said
     "mit": "MIT",
     "bsd": "BSD-3-Clause",
     "new bsd": "BSD-3-Clause",
@@ -178,24 +185,24 @@ _SAID = {
     "boost 1 0 bsl 1 0": "BSL-1.0",
     "cc0 1 0 universal cc0 1 0 public domain dedication": "CC0-1.0",
     "historical permission notice and disclaimer hpnd": "HPND",
-    "gnu general public gpl": "GPL-1.0-or-later",
-    "gnu general public v2 gplv2": "GPL-2.0-only",
-    "gnu general public v2 or later gplv2": "GPL-2.0-or-later",
-    "gnu general public v3 gplv3": "GPL-3.0-only",
-    "gnu general public v3 or later gplv3": "GPL-3.0-or-later",
-    "gnu lesser general public v2 lgplv2": "LGPL-2.0-only",
-    "gnu lesser general public v2 or later lgplv2": "LGPL-2.0-or-later",
-    "gnu lesser general public v3 lgplv3": "LGPL-3.0-only",
-    "gnu lesser general public v3 or later lgplv3": "LGPL-3.0-or-later",
-    "gnu library or lesser general public lgpl": "LGPL-2.0-or-later",
-    "gnu affero general public v3": "AGPL-3.0-only",
-    "gnu affero general public v3 or later agplv3": "AGPL-3.0-or-later",
+    "bsd 2 clause simplified": "BSD-2-Clause",
+    "bsd 3 clause new or revised": "BSD-3-Clause",
+    "boost 1 0": "BSL-1.0",
+    "creative commons zero v1 0 universal": "CC0-1.0",
+    "eclipse public 2 0": "EPL-2.0",
+    "mozilla public 2 0": "MPL-2.0",
 }
-_OTHER_IDS = """AFL-2.1 AFL-3.0 Artistic-2.0 BSD-3-Clause-Clear BlueOak-1.0.0 CC-BY-3.0 CC-BY-NC-4.0 EUPL-1.2 EPL-1.0
-    GPL-2.0 GPL-2.0-or-later GPL-3.0 GPL-3.0-or-later LGPL-2.1 LGPL-2.1-or-later LGPL-3.0 LGPL-3.0-or-later
-    AGPL-3.0 AGPL-3.0-or-later PostgreSQL TCL UPL-1.0 W3C WTFPL Vim X11 bzip2-1.0.6 curl libpng-2.0 OpenSSL OFL-1.1
-    Ruby""".split()
-_IDS = {each.lower(): each for each in [*PERMISSIVE, *(row[0] for row in _TEXTS), *_SAID.values(), *_OTHER_IDS]}
+_GNU = re.compile(  # likewise; "+" is " or later"
+    r"(?:gnu )?(?:(?P<short>[al]?)gpl|(?P<long>affero |lesser |library |library or lesser )?general public)"
+    r"(?: [al]?gpl)? ?(?:v|version )?(?P<version>\d)?(?: (?P<minor>\d))?"
+    r"(?P<later> or (?:any )?later(?: version)?| or newer)?(?: [al]?gplv\d(?: or later)?)?(?: only)?"
+)
+_IDS = {each.lower(): each for each in (files("polyturn.data") / "spdx.txt").read_text(encoding="utf-8").split()}
+
+_HEADER = re.compile(  # in a comment of any language; the expression ends with the comment or the line
+    rb"^[^\w\n]*(?:dnl|rem)?[ \t]*SPDX-License-Identifier:[ \t]*([\w.+() \t-]*)", re.IGNORECASE | re.MULTILINE
+)
+HEADER_BYTES = 1 << 12  # from the beginning of a file, in which its header is looked for
 
 _FILE = re.compile(r"(?:.*[-_.])?(?:licen[cs]es?|copying|unlicense)(?:[-_.].*)?", re.IGNORECASE)
 _NO_TEXT = (".py", ".pyc", ".c", ".h", ".js", ".html", ".json", ".png", ".pdf", ".toml", ".yml", ".yaml", ".sh")
@@ -213,28 +220,36 @@ def is_metadata(name: str) -> bool:
 
 
 def of_texts(texts: Iterable[str]) -> str:
-    """The expression for the licence files of one repository; one unknown text makes the whole unknown."""
-    found = [of_text(text) for text in texts]
-    return conjunction(found) if all(found) else ""
+    """The expression for the licence files of one repository, which all apply."""
+    return conjunction(of_text(text) for text in texts)
 
 
 def of_text(text: str) -> str:
-    """The expression for one licence file."""
+    """The expression for one licence file; an empty one says nothing."""
     words = " ".join(re.findall(r"[a-z0-9]+", text.lower()))
     starts = [at for at in map(words.find, _FIRST_PHRASES) if at >= 0]
     if not starts or min(starts) > START:
-        return ""
+        return OTHER if words else ""
     found = [
         licence
         for licence, every, none in _TEXTS
         if all(phrase in words for phrase in every) and not any(phrase in words for phrase in none)
     ]
-    found += [as_expression(said) or "" for said in re.findall(r"SPDX-License-Identifier:[ \t]*([^\n*#]+)", text)]
-    return conjunction(found)
+    found += [of_saying(said) for said in re.findall(r"SPDX-License-Identifier:[ \t]*([^\n*#]+)", text)]
+    return conjunction(found) or OTHER
+
+
+def of_header(data: bytes) -> str | None:
+    """The expression that a file of source code has in its own SPDX-License-Identifier lines; None without one."""
+    head = data[:HEADER_BYTES]
+    if b"-License-Identifier" not in head:
+        return None
+    said = [found.decode("ascii", "replace").strip(" \t-") for found in _HEADER.findall(head)]
+    return conjunction(map(of_saying, said)) or None
 
 
 def declared(name: str, text: str) -> str:
-    """The expression that a metadata file declares; "" where it declares none that we know.
+    """The expression that a metadata file declares; "" where it declares none.
 
     Names: those of `is_metadata`. Fields that point to a file say nothing here; the file is a licence file.
     """
@@ -249,30 +264,42 @@ def declared(name: str, text: str) -> str:
     said = table.get("license", "") if isinstance(table, dict) else ""
     if isinstance(said, dict):
         said = said.get("type") or said.get("text") or ""
-    return _of_saying(said) if isinstance(said, str) else ""
+    return of_saying(said) if isinstance(said, str) and not said.upper().startswith("SEE LICEN") else ""
 
 
 def _of_headers(text: str) -> str:
     """From a Python package's metadata: the expression, else the licence field, else the classifiers."""
     headers = email.parser.HeaderParser().parsestr(text)
-    for field in ("License-Expression", "License"):
-        expression = _of_saying(str(headers.get(field, "")))
-        if expression:
-            return expression
     classifiers = [str(each) for each in headers.get_all("Classifier", [])]
     said = [each.rsplit("::", 1)[-1] for each in classifiers if each.startswith("License ::")]
     said = [each for each in said if each.strip() != "OSI Approved"]
-    found = [_of_saying(each) for each in said]
-    return conjunction(found) if all(found) else ""
+    fields = [of_saying(str(headers.get(field, ""))) for field in ("License-Expression", "License")]
+    found = [*fields, conjunction(map(of_saying, said))]
+    known = (each for each in found if each and OTHER not in _words(each))
+    return next(known, OTHER if any(found) else "")
 
 
-def _of_saying(said: str) -> str:
-    """From an SPDX expression, a name as people write it, or a whole text in the wrong place."""
+def of_saying(said: str) -> str:
+    """From an SPDX expression, names as people write them, or a whole text in the wrong place."""
     if len(said) > 200:
         return of_text(said)
-    words = re.findall(r"[a-z0-9]+", said.lower())
+    expression = as_expression(said) or as_expression("-".join(re.sub(r"(?i)\b(?:the|licen[cs]e)\b", "", said).split()))
+    if expression:
+        return expression
+    if re.search(r"\sand\s", said, re.IGNORECASE):
+        return conjunction(of_saying(part) or OTHER for part in re.split(r"\sand\s", said, flags=re.IGNORECASE))
+    words = re.findall(r"[a-z0-9]+", said.lower().replace("+", " or later"))
     plain = " ".join(word for word in words if word not in ("license", "licence", "the", "software", "osi"))
-    return as_expression(said) or _SAID.get(plain, "")
+    gnu = _GNU.fullmatch(plain)
+    return _gnu(gnu) if gnu else _SAID.get(plain, OTHER)
+
+
+def _gnu(said: re.Match[str]) -> str:
+    """A licence of GNU's; where no version is named, any will do."""
+    kind = said["short"].upper() if said["short"] is not None else (said["long"] or " ")[0].upper().strip()
+    version = f"{said['version']}.{said['minor'] or 0}" if said["version"] else {"L": "2.0"}.get(kind, "1.0")
+    later = "or-later" if said["later"] or not said["version"] else "only"
+    return _IDS.get(f"{kind}gpl-{version}-{later}".lower(), OTHER)
 
 
 def conjunction(expressions: Iterable[str]) -> str:
@@ -285,22 +312,25 @@ def conjunction(expressions: Iterable[str]) -> str:
 def as_expression(said: str) -> str | None:
     """The SPDX expression with ids as SPDX spells them; None where it is no expression or has an id unknown here."""
     words = _words(said)
-    ids = [word for word in words if word not in _SYNTAX]
-    if not ids or any(_id(word) is None for word in ids):
+    ids = [word for at, word in enumerate(words) if word not in _SYNTAX and words[at - 1 : at] != ["WITH"]]
+    if not ids or any(spelled(word) is None for word in ids):
         return None
-    spelled = " ".join(word if word in _SYNTAX else str(_id(word)) for word in words)
-    return spelled.replace("( ", "(").replace(" )", ")") if _value(spelled, {}) is not None else None
+    whole = " ".join(word if word in _SYNTAX else spelled(word) or word for word in words)
+    return whole.replace("( ", "(").replace(" )", ")") if _value(whole, {}) is not None else None
 
 
 def allowed(expression: str, ids: Collection[str]) -> bool:
-    """Whether the licences `ids` are enough: of an OR one side, of an AND both. "" in `ids` allows unknown ones.
+    """Whether the licences `ids` are enough: of an OR one side, of an AND both.
 
-    An exception (`WITH`) only adds permissions, so the licence before it decides. What is no expression is unknown.
+    "" in `ids` allows what nothing is said of, and OTHER what is said and unknown, such as what is no expression. An
+    exception (`WITH`) only adds permissions, so the licence before it decides.
     """
     if not ids:
         return True
+    if not expression:
+        return "" in ids
     value = _value(expression, {each.lower(): True for each in ids})
-    return "" in ids if value is None else value
+    return OTHER in ids if value is None else value
 
 
 _SYNTAX = ("AND", "OR", "WITH", "(", ")")
@@ -311,12 +341,18 @@ def _words(expression: str) -> list[str]:
     return [word.upper() if word.upper() in _SYNTAX else word for word in found]
 
 
-def _id(word: str) -> str | None:
-    """An id as SPDX spells it, `GPL-2.0+` included."""
-    if word.startswith("LicenseRef-") or word.endswith("-exception"):
+def spelled(word: str) -> str | None:
+    """An id as SPDX spells it, `GPL-2.0+` included; None for a word that is none."""
+    if word.startswith("LicenseRef-") or word == OTHER:
         return word
-    known = _IDS.get(word.removesuffix("+").lower())
-    return known and known + "+" * word.endswith("+")
+    known = _IDS.get(word.lower()) or _IDS.get(word.removesuffix("+").lower())
+    return known and known.removesuffix("+") + "+" * word.endswith("+")
+
+
+def nearest(word: str) -> str | None:
+    """The id that a misspelt one may mean."""
+    found = get_close_matches(word.lower(), _IDS, 1, 0.6)
+    return _IDS[found[0]] if found else None
 
 
 def _value(expression: str, ids: Mapping[str, bool]) -> bool | None:

@@ -1,19 +1,23 @@
 """The list of what its owners do not want in training data.
 
-A text file, one entry a line, `#` begins a comment: an `owner`, an `owner/repo`, or the hash of one file's bytes as
-they were published, as git counts it (SHA-1 of the blob, 40 digits) or as `sha256sum` does (64 digits). Names are
-compared without regard to case. Where a corpus says no more of a repository than one name, that name counts as its
-owner too: rather one too many left out than one too few.
+A text file, one entry a line, `#` begins a comment: an `owner` (the first part of a name: of GitLab's groups the
+outermost), an `owner/repo` or `owner/group/repo`, or the hash of one file's bytes as they were published, as git counts
+it (SHA-1 of the blob, 40 digits) or as `sha256sum` does (64 digits). Names are compared without regard to case.
+
+Of a repository a corpus may know less than its whole name, and folders may stand before it. Rather one too many left
+out than one too few: a name of one part is taken for an owner and for the last part of an entry, and an entry of two
+parts or more is found anywhere in a name.
 """
 
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from polyturn.utils.errors import UserError
 
-_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+_NAME = re.compile(r"[\w.~-]+(?:/[\w.~-]+)*")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -45,8 +49,20 @@ class OptOut:
 
     def lists_repo(self, repo: str) -> bool:
         """Whether a repository, by `owner/repo` or what else is known of it, or its owner is on the list."""
-        repo = repo.lower()
-        return repo in self.names or repo.partition("/")[0] in self.names
+        parts = repo.lower().split("/")
+        alone = len(parts) == 1 and repo.lower() in self._last_parts
+        return parts[0] in self.names or alone or self.lists_folder(repo)
+
+    def lists_folder(self, path: str) -> bool:
+        """Whether an entry of two parts or more stands anywhere in a path of folders."""
+        parts = path.lower().split("/")
+        runs = ("/".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 2, len(parts) + 1))
+        return bool(self._last_parts) and any(run in self.names for run in runs)
+
+    @cached_property
+    def _last_parts(self) -> frozenset[str]:
+        """Of entries of two parts or more."""
+        return frozenset(name.rpartition("/")[2] for name in self.names if "/" in name)
 
     def lists_bytes(self, data: bytes) -> bool:
         """Whether a file with these bytes is on the list."""

@@ -1,4 +1,4 @@
-"""Keeps held-out benchmark text out of what we train on, by the digests of its word runs alone.
+r"""Keeps held-out benchmark text out of what we train on, by the digests of its word runs alone.
 
     held_out = Overlap.load("digests.bin")  # or Overlap.from_files(["benchmark.jsonl"])
     held_out.hits(text)  # the runs of words that both have; drop the text if there is one
@@ -11,15 +11,20 @@ its runs of words, one after another. The rule, which whoever makes such a file 
 - a run counts only if at least 6 of its words have two or more characters of which one is a letter: lists of
   numbers prove nothing.
 
-Every run of every training text has to be hashed, four for each word, so `hits` finds the runs' places with NumPy and
-spends its time in SHA-256 itself. `runs` is the rule in its plain form.
+A text is searched twice: as it stands, and as it reads (`as_read`), where escapes such as `\n` in a string stand
+between words, letters of full width are plain ones, and soft hyphens are gone.
+
+Every run of every training text has to be hashed, four for each word, so `hits` finds the runs' places with NumPy,
+hashes the four that begin at one word in one go, and of the text as it reads only those runs that are other than
+before. `runs` is the rule in its plain form.
 """
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -34,16 +39,22 @@ TELLING_WORDS = 6
 DIGEST_BYTES = 8
 WORD = re.compile(r"[A-Za-z0-9_]+")
 
-_WORD_BYTES = re.compile(WORD.pattern.encode())
-_BLOCK = 1 << 14  # runs hashed at a time: 512 KiB of digests
+_HIDDEN = re.compile(
+    r"\\+(?:[abfnrtv0]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})"  # escapes, however often escaped themselves
+    r"|[\x00-\x7f]?[^\x00-\x7f]+"  # with the character before: an accent may belong to it
+)
+_IS_WORD = np.array([WORD.fullmatch(chr(byte)) is not None and byte < 128 for byte in range(256)])
+_BLOCK = 1 << 12  # words whose runs are hashed at a time: 512 KiB of digests
 _TABLE_BITS = 20
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """The digests of a held-out text's runs."""
+    """The digests of a held-out text's runs; of `strings` that were given, `short` ones have no run that counts."""
 
     digests: frozenset[bytes]
+    strings: int = 0
+    short: int = 0
 
     @classmethod
     def load(cls, path: str | Path) -> "Overlap":
@@ -60,34 +71,58 @@ class Overlap:
     def from_files(cls, paths: Iterable[str | Path]) -> "Overlap":
         """The digests of benchmark files: each string in a `.jsonl`, `.jsonl.gz` or `.json` file, any other as text.
 
-        Of each string the runs of 10 words; one of 7 to 9 words is taken whole.
+        Of each string, as it stands and as it reads, the runs of 10 words; one of 7 to 9 words is taken whole. Shorter
+        ones cannot be told from other text and are only counted.
 
         Raises:
             UserError: a file cannot be read, or none of its strings has a run that counts.
         """
         digests: set[bytes] = set()
+        strings = short = 0
         for path in paths:
-            found = {_digest(run) for text in _texts(Path(path)) for run in _held_out_runs(text)}
-            if not found:
+            before = len(digests)
+            for text in _texts(Path(path)):
+                found = {_digest(run) for form in {text, as_read(text)} for run in _held_out_runs(form)}
+                digests |= found
+                strings += 1
+                short += not found
+            if len(digests) == before:
                 raise UserError(f"{path} holds no run of 7 words or more to keep out; check that it is the right file.")
-            digests |= found
-        return cls(frozenset(digests))
+        return cls(frozenset(digests), strings, short)
 
     def hits(self, text: str) -> list[str]:
-        """The runs of `text` that the held-out text holds too, shortest first, in order."""
-        # Only ASCII letters change in bytes.lower(): str.lower() makes words of other letters (the Kelvin sign is a k).
-        words = b" ".join(_WORD_BYTES.findall(text.encode("utf-8", "surrogatepass").lower()))
-        found: list[str] = []
-        for starts, ends in _places(words):
-            for first in range(0, len(starts), _BLOCK):
-                block = slice(first, first + _BLOCK)
-                places = zip(starts[block].tolist(), ends[block].tolist(), strict=True)
-                digests = b"".join([sha256(words[start:end]).digest() for start, end in places])
-                heads = np.frombuffer(digests, "<u8")[::4]
-                for i in np.flatnonzero(self._table[heads & _TABLE_MASK]):
-                    if heads[i].tobytes() in self.digests:
-                        found.append(words[starts[first + i] : ends[first + i]].decode())
+        """The runs of `text` that the held-out text holds too, shortest first, in order; then those as it reads."""
+        found = self._hits(text.encode("utf-8", "surrogatepass"), None)
+        parts = _read_parts(text)
+        if len(parts) > 1:
+            # True: bytes that are other than before. A run that neither holds nor touches one was looked at above.
+            changed = np.concatenate([np.full(len(part), i % 2 == 1) for i, part in enumerate(parts)])
+            found += self._hits(b"".join(parts), changed)
         return found
+
+    def _hits(self, data: bytes, changed: np.ndarray | None) -> list[str]:
+        """The runs of UTF-8 text that are held out, or of those the ones at changed bytes, bool [len(data)]."""
+        words, starts, ends, places = _split(data)
+        counts = _counting(words, starts, ends)
+        if changed is not None:
+            counts &= _touching(changed, *places)
+        found: list[tuple[int, int]] = []
+        firsts = np.flatnonzero(counts.any(1))
+        stops = ends[np.minimum(firsts[:, None] + _LAST, len(ends) - 1)]
+        for at in range(0, len(firsts), _BLOCK):
+            block = slice(at, at + _BLOCK)
+            digests: list[bytes] = []
+            for start, (a, b, c, d) in zip(starts[firsts[block]].tolist(), stops[block].tolist(), strict=True):
+                hashed = sha256(words[start:a])
+                digests.append(hashed.digest())
+                for begin, end in ((a, b), (b, c), (c, d)):
+                    hashed.update(words[begin:end])
+                    digests.append(hashed.digest())
+            heads = np.frombuffer(b"".join(digests), "<u8")[::4].reshape(-1, len(RUN_LENGTHS))
+            for i, length in np.argwhere(self._table[heads & _TABLE_MASK] & counts[firsts[block]]).tolist():
+                if heads[i, length].tobytes() in self.digests:
+                    found.append((length, at + i))
+        return [words[starts[firsts[i]] : stops[i, length]].decode() for length, i in sorted(found)]
 
     @cached_property
     def _table(self) -> np.ndarray:
@@ -98,6 +133,16 @@ class Overlap:
 
 
 _TABLE_MASK = np.uint64((1 << _TABLE_BITS) - 1)
+_LAST = np.array(RUN_LENGTHS) - 1
+
+
+def as_read(text: str) -> str:
+    r"""The text as people read it: escapes are blanks, letters in NFKC, and what is not to be seen is gone.
+
+    `\n`, `\x41`, `\u00e9` and the like become blanks, as do `\\n` and longer ones; soft hyphens, joiners and other
+    characters of category Cf are removed; NFKC makes plain letters of those of full width, and of ligatures.
+    """
+    return b"".join(_read_parts(text)).decode("utf-8", "surrogatepass")
 
 
 def runs(text: str, lengths: Iterable[int] = RUN_LENGTHS) -> list[str]:
@@ -120,18 +165,58 @@ def _digest(run: str) -> bytes:
     return sha256(run.encode()).digest()[:DIGEST_BYTES]
 
 
-def _places(words: bytes) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each run length, where in `words` (joined by single spaces) the runs that count begin and end."""
-    characters = np.frombuffer(words, np.uint8)
-    spaces = np.flatnonzero(characters == ord(" "))
-    starts = np.concatenate(([0], spaces + 1))
-    ends = np.concatenate((spaces, [len(words)]))
-    letters = np.concatenate(([0], np.cumsum(characters >= ord("a"))))  # in lower case; "_" comes before "a"
+def _read_parts(text: str) -> list[bytes]:
+    """`as_read` in pieces: as it stands, changed, as it stands, and so on."""
+    parts: list[bytes] = []
+    at = 0
+    for match in _HIDDEN.finditer(text):
+        shown = _shown(match[0])
+        if shown != match[0]:
+            parts += [text[at : match.start()].encode("utf-8", "surrogatepass"), shown.encode("utf-8", "surrogatepass")]
+            at = match.end()
+    return [*parts, text[at:].encode("utf-8", "surrogatepass")]
+
+
+@lru_cache(1 << 14)
+def _shown(hidden: str) -> str:
+    if hidden.isascii():
+        return " " * len(hidden)
+    seen = "".join(character for character in hidden if unicodedata.category(character) != "Cf")
+    return unicodedata.normalize("NFKC", seen)
+
+
+def _split(data: bytes) -> tuple[bytes, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """The words in lower case, joined by single spaces; where each begins and ends in that, and in `data`."""
+    # Only ASCII letters change in bytes.lower(): str.lower() makes words of other letters (the Kelvin sign is a k).
+    characters = np.frombuffer(data.lower(), np.uint8)
+    inside = np.zeros(len(data) + 2, bool)
+    inside[1:-1] = _IS_WORD[characters]
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    firsts, lasts = edges[::2], edges[1::2]
+    sizes = lasts - firsts
+    behind = inside[:-2] & ~inside[1:-1]  # the character behind a word becomes the space
+    joined = np.where(inside[1:-1], characters, ord(" "))[inside[1:-1] | behind].astype(np.uint8)
+    starts = np.cumsum(sizes + 1) - sizes - 1
+    return joined.tobytes(), starts, starts + sizes, (firsts, lasts)
+
+
+def _counting(words: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Is there a run of each of RUN_LENGTHS from each word on, and does it count? bool [words, 4]."""
+    letters = np.concatenate(([0], np.cumsum(np.frombuffer(words, np.uint8) >= ord("a"))))  # "_" comes before "a"
     tells = (ends - starts > 1) & (letters[ends] > letters[starts])
     telling = np.concatenate(([0], np.cumsum(tells)))
-    for length in RUN_LENGTHS:
-        counts = np.flatnonzero(telling[length:] - telling[: max(len(telling) - length, 0)] >= TELLING_WORDS)
-        yield starts[counts], ends[counts + length - 1]
+    counts = np.zeros((len(starts), len(RUN_LENGTHS)), bool)
+    for i, length in enumerate(RUN_LENGTHS):
+        whole = max(len(starts) - length + 1, 0)
+        counts[:whole, i] = telling[length:] - telling[:whole] >= TELLING_WORDS
+    return counts
+
+
+def _touching(changed: np.ndarray, firsts: np.ndarray, lasts: np.ndarray) -> np.ndarray:
+    """Has the run of each of RUN_LENGTHS from each word on a changed byte in it or beside it? bool [words, 4]."""
+    until = np.concatenate(([0], np.cumsum(changed), [changed.sum()]))
+    last = np.minimum(np.arange(len(firsts))[:, None] + _LAST, len(firsts) - 1)
+    return until[lasts[last] + 1] > until[np.maximum(firsts - 1, 0)][:, None]
 
 
 def _held_out_runs(text: str) -> list[str]:

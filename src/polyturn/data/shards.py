@@ -20,7 +20,7 @@ The bytes depend on the rows, in their order, and on what is said about them: no
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,7 @@ class About:
     documents: int
     languages: Mapping[str, int] = field(default_factory=dict)  # documents of each
     licences: Mapping[str, int] = field(default_factory=dict)
+    sources: Sequence[Mapping[str, Any]] = ()  # what the documents are from: kind, name, and versions where there are
 
 
 class Shard(NamedTuple):

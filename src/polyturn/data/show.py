@@ -1,5 +1,6 @@
 """What became of every file of a build: counts by language and outcome, dropped files one by one, some documents."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polyturn.data import shards
+from polyturn.data.build import BUILD
+from polyturn.data.encode import digest
 from polyturn.data.sources import Dropped
 from polyturn.tokenizer.bpe import Tokenizer
 from polyturn.utils.errors import UserError
+
+DUPLICATES = ("duplicate", "near-duplicate")  # stages of their own; all other outcomes are filters
+
+
+class Flow(NamedTuple):
+    """What went into a stage and what came out: files and their bytes."""
+
+    stage: str
+    documents_in: int
+    size_in: int
+    documents: int
+    size: int
 
 
 class Row(NamedTuple):
@@ -33,6 +48,35 @@ def outcomes(report: dict[str, Any]) -> list[Row]:
     return sorted(rows, key=lambda r: (-kept[r.language], r.language, r.outcome != "kept", -r.size, r.outcome))
 
 
+def stages(report: dict[str, Any]) -> list[Flow]:
+    """What went into each stage that drops documents, and what was left."""
+    left = Row("", "", 0, 0)
+    for row in outcomes(report):
+        left = left._replace(documents=left.documents + row.documents, size=left.size + row.size)
+    flows = []
+    for stage in ("filters", *DUPLICATES):
+        gone = [
+            row
+            for row in outcomes(report)
+            if row.outcome == stage or (stage == "filters" and row.outcome not in ("kept", *DUPLICATES))
+        ]
+        before = left
+        left = left._replace(
+            documents=left.documents - sum(row.documents for row in gone),
+            size=left.size - sum(row.size for row in gone),
+        )
+        flows.append(Flow(stage, before.documents, before.size, left.documents, left.size))
+    return flows
+
+
+def tokenizer_name(folder: Path) -> str:
+    """The tokenizer that a build was made with, as `hub.catalogue.resolve` takes it. Raises UserError without one."""
+    try:
+        return json.loads((folder / BUILD).read_text())["config"]["data"]["tokenizer"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / BUILD} cannot be read, and with it the tokenizer is not known.") from None
+
+
 def dropped(folder: Path, containing: str = "") -> Iterator[Dropped]:
     """Every file not kept whose id or reason contains a text, in the order of parts. UserError without a build."""
     import pyarrow.parquet as pq
@@ -50,11 +94,13 @@ def samples(folder: Path, tokenizer: Tokenizer, count: int, seed: int) -> list[s
     """Documents drawn at random from the rows of a build, as text; long ones are pieces of documents.
 
     Raises:
-        UserError: there are no shards, or they were made with another tokenizer.
+        UserError: fewer than no documents are asked for, there are no shards, or they were made with another tokenizer.
     """
+    if count < 0:
+        raise UserError(f"There are no {count} samples to show; give --samples 0 or more.")
     opened = shards.open(folder)
-    if opened.index.vocab != tokenizer.size:
-        raise UserError(f"{folder} was not made with this tokenizer; name the right one with --tokenizer.")
+    if opened.manifest["tokenizer"] != digest(tokenizer):
+        raise UserError(f"The tokenizer has changed since {folder} was made; put back the one that it was made with.")
     drawn = np.random.default_rng(seed)
     texts = []
     for number in drawn.choice(len(opened), min(count, len(opened)), replace=False):

@@ -87,7 +87,7 @@ class Read:
         if reason is None and self._overlap is not None and self._overlap.hits(text):
             reason = "held-out"
         if reason is not None:
-            return Dropped(raw.id, len(raw.data), language, reason)
+            return Dropped(raw.id, raw.size, language, reason)
         if self.config.filter.redact:
             text, found = redact(text)
             redacted.update(found)
@@ -98,7 +98,7 @@ class Read:
             "id": raw.id,
             "language": language,
             "licence": raw.licence or "",
-            "size": len(raw.data),
+            "size": raw.size,
             "text": text,
             "digest": digest,
             "key": int.from_bytes(digest[:8], "big"),
@@ -197,7 +197,10 @@ class Encode:
     buckets: int
 
     def __call__(self, item: Item) -> Item:
-        """Do a part: {"part"} -> counts by language of documents and tokens, and of documents by licence."""
+        """Do a part: {"part"} -> counts by language of documents, bytes of text, and tokens.
+
+        And of documents by language and by licence, those for training and those held back apart.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -210,11 +213,17 @@ class Encode:
         ids = encode.encode_batch(documents, self._tokenizer, self._encoding, self.config.data.seed)
         by_bucket: dict[int, list[tuple[int, str, bytes]]] = defaultdict(list)
         counts: Counter[str] = Counter()
+        texts: Counter[str] = Counter()
         tokens: Counter[str] = Counter()
+        languages: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+        licences: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         for row, found in zip(rows, ids, strict=True):
             key, bucket = self._place(row["id"])
             by_bucket[bucket].append((key, row["id"], np.array(found, "<u4").tobytes()))
             counts[row["language"]] += 1
+            texts[row["language"]] += len(row["text"].encode())
+            languages[bucket == VALIDATION][row["language"]] += 1
+            licences[bucket == VALIDATION][row["licence"]] += 1
             tokens[row["language"]] += len(found)
         schema = pa.schema([("key", pa.uint64()), ("id", pa.string()), ("tokens", pa.large_binary())])
         with replacing(self.work / "tokens" / name) as temporary, pq.ParquetWriter(temporary, schema) as file:
@@ -222,9 +231,9 @@ class Encode:
                 columns = list(zip(*sorted(by_bucket[bucket]), strict=True)) or [(), (), ()]
                 file.write_table(pa.table(list(map(list, columns)), schema=schema), row_group_size=1 << 40)
         return {
-            "counts": [[language, counts[language], tokens[language]] for language in sorted(counts)],
-            "licences": dict(sorted(Counter(row["licence"] for row in rows).items())),
-            "held_back": len(by_bucket[VALIDATION]),
+            "counts": [[each, counts[each], texts[each], tokens[each]] for each in sorted(counts)],
+            "languages": languages,  # of documents for training, of those held back
+            "licences": licences,
         }
 
     @property

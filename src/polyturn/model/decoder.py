@@ -11,12 +11,16 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
-from polyturn.model.attention import attention, causal_mask
+from polyturn.model.attention import attention, over
+from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
-from polyturn.model.ops import layer_norm, project, rotary_tables, rotate, row
+from polyturn.model.ops import layer_norm, rotary_tables, rotate, row
 from polyturn.model.params import IN_SLICES, OUT_SLICES, QKV, Block, Params, layer
+from polyturn.model.products import product
+from polyturn.parallel.collectives import bound, gather, place, total
 
 type KeysValues = tuple[jax.Array, jax.Array]
 
@@ -26,24 +30,55 @@ def hidden(
     config: ModelConfig,
     tokens: jax.Array,
     segments: jax.Array,
-    dtype: DTypeLike | None = None,
+    compute: Compute | None = None,
 ) -> jax.Array:
     """The residual stream after the final norm: int `tokens [B, T]` -> `[B, T, D]`.
+
+    On a mesh (inside `jax.shard_map`), all arguments are a device's own parts, and so is the result: its rows, whole.
 
     Args:
         segments: int `[B, T]`, which document of its row each position belongs to. Positions count from the
             start of the row: rotary embedding sees only differences.
-        dtype: of the computation; by default that of the weights.
+        compute: how; by default plainly, in the dtype of the weights.
     """
-    mask = causal_mask(segments)
+    compute = compute or Compute(dtype=params.embedding.dtype.name)
     tables = rotary_tables(jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape), config.rotary)
+    attend = over(segments, compute.attention)
+    if compute.remat == "attention":
+        attend = jax.checkpoint(attend)
+
+    def kept(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, None]:
+        return checkpoint_name(attend(q, k, v), "mixed"), None
 
     def step(x: jax.Array, weights: Block[jax.Array]) -> tuple[jax.Array, None]:
-        x, _ = block(x, weights, config, tables, lambda q, k, v: (attention(q, k, v, mask), None))
-        return x, None
+        return block(x, weights, config, tables, kept)[0], None
 
-    x, _ = jax.lax.scan(step, params.embedding[tokens].astype(dtype or params.embedding.dtype), params.blocks)
+    x = embed(params.embedding, tokens).astype(compute.dtype)
+    x, _ = jax.lax.scan(_remat(step, compute.remat), x, params.blocks)
     return layer_norm(x, params.norm_scale, params.norm_bias, config.norm_epsilon)
+
+
+def _remat(step: Callable, remat: str) -> Callable:
+    """A layer that keeps for the pass backwards what `Compute.remat` says."""
+    policies = jax.checkpoint_policies
+    if remat == "full":
+        return jax.checkpoint(step, policy=policies.nothing_saveable)
+    if remat == "products":
+        return jax.checkpoint(step, policy=policies.save_only_these_names("fused", "mixed"))
+    return step
+
+
+def embed(table: jax.Array, tokens: jax.Array) -> jax.Array:
+    """Rows of the embedding `[V, D]` for int `tokens [...]` -> `[..., D]`.
+
+    The table is not cast before the rows are taken, so that a frequent token's gradient is summed in float32.
+    """
+    if not bound():
+        return table[tokens]
+    table = gather(table, "fsdp", 1)  # this device's part of the vocabulary
+    local = tokens - place("tensor") * table.shape[0]
+    mine = (local >= 0) & (local < table.shape[0])
+    return total(jnp.where(mine[..., None], table[jnp.where(mine, local, 0)], 0.0), "tensor")
 
 
 def block[Kept](
@@ -59,15 +94,17 @@ def block[Kept](
         tables: of `rotary_tables` for the positions at hand.
         attend: `(q, k, v) [B, T, H, K]` with positions already turned in -> (`[B, T, H, K]`, kept).
     """
-    d = config.width
+    n = w.b_in.shape[-1]  # of the inner width D, what this device has
     normed = layer_norm(x, w.norm_scale, w.norm_bias, config.norm_epsilon)
-    fused = project(normed, w.w_in.reshape(d, IN_SLICES * d))
-    q, k, v = (h.reshape(*x.shape[:-1], config.heads, -1) for h in jnp.split(fused[..., : QKV * d], QKV, axis=-1))
+    fused = checkpoint_name(product(normed, w.w_in.reshape(-1, IN_SLICES * n), cut=0), "fused")
+    heads = (*x.shape[:-1], n // config.head_width, config.head_width)
+    q, k, v = (h.reshape(heads) for h in jnp.split(fused[..., : QKV * n], QKV, axis=-1))
     mixed, kept = attend(rotate(q, tables), rotate(k, tables), v)
-    inner = fused[..., QKV * d :]
+    inner = fused[..., QKV * n :]
     inner = jax.nn.gelu(inner + row(w.b_in.reshape(-1), inner), approximate=True)  # "gelu_new"
-    both = jnp.concatenate([mixed.reshape(*x.shape[:-1], d), inner], axis=-1)
-    return x + project(both, w.w_out.reshape(OUT_SLICES * d, d)) + row(w.b_out, x), kept
+    both = jnp.concatenate([mixed.reshape(*x.shape[:-1], n), inner], axis=-1)
+    out = total(product(both, w.w_out.reshape(OUT_SLICES * n, -1), cut=1), "tensor")
+    return x + out + row(w.b_out, x), kept
 
 
 def logits(params: Params[jax.Array], x: jax.Array) -> jax.Array:

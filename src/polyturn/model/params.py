@@ -1,7 +1,8 @@
 """The parameter tree: one abstract description from which everything else is derived.
 
-`describe(config)` gives the shape, logical axes and initialiser of every array. Initialisation, the tree of shapes and
-the optimiser's decay mask read that one description; tests hold the configuration's parameter count to it.
+`describe(config)` gives the shape, logical axes and initialiser of every array. Initialisation, the tree of shapes, the
+cuts on a mesh and the optimiser's decay mask read that one description; tests hold the configuration's parameter count
+to it.
 
 Layers are stacked on a leading axis `[L, ...]`. The block of CodeGen runs attention and MLP side by side from
 one norm, so each layer needs only two products: `w_in` makes queries, keys, values and the MLP's hidden layer
@@ -14,9 +15,12 @@ from math import prod, sqrt
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 
 from polyturn.model.config import MLP_RATIO, ModelConfig
+from polyturn.parallel.mesh import MeshShape
+from polyturn.parallel.rules import check_divides, spec
 
 QKV = 3
 IN_SLICES = QKV + MLP_RATIO  # query, key, value, then the MLP's hidden layer
@@ -68,15 +72,15 @@ def describe(config: ModelConfig) -> Params[ArrayInfo]:
     return Params(
         embedding=ArrayInfo((v, d), ("vocab", "embed"), std=1 / sqrt(v)),
         blocks=Block(
-            norm_scale=ArrayInfo((n, d), ("layer", "embed"), fill=1.0),
-            norm_bias=ArrayInfo((n, d), ("layer", "embed")),
+            norm_scale=ArrayInfo((n, d), ("layer", "small"), fill=1.0),
+            norm_bias=ArrayInfo((n, d), ("layer", "small")),
             w_in=ArrayInfo((n, d, IN_SLICES, d), ("layer", "embed", None, "inner"), std=1 / sqrt(d)),
             b_in=ArrayInfo((n, MLP_RATIO, d), ("layer", None, "inner")),
             w_out=ArrayInfo((n, OUT_SLICES, d, d), ("layer", None, "inner", "embed"), std=2 / n / sqrt(d)),
-            b_out=ArrayInfo((n, d), ("layer", "embed")),
+            b_out=ArrayInfo((n, d), ("layer", "small")),
         ),
-        norm_scale=ArrayInfo((d,), ("embed",), fill=1.0),
-        norm_bias=ArrayInfo((d,), ("embed",)),
+        norm_scale=ArrayInfo((d,), ("small",), fill=1.0),
+        norm_bias=ArrayInfo((d,), ("small",)),
         head=ArrayInfo((d, v), ("embed", "vocab"), std=1 / sqrt(d)),
         head_bias=ArrayInfo((v,), ("vocab",)),
     )
@@ -85,6 +89,18 @@ def describe(config: ModelConfig) -> Params[ArrayInfo]:
 def is_info(leaf: object) -> bool:
     """Tell JAX's tree functions to stop at an ArrayInfo."""
     return isinstance(leaf, ArrayInfo)
+
+
+def specs(config: ModelConfig) -> Params[PartitionSpec]:
+    """How each array is cut on a mesh."""
+    return jax.tree.map(lambda info: spec(info.axes), describe(config), is_leaf=is_info)
+
+
+def check_mesh(config: ModelConfig, mesh: MeshShape) -> None:
+    """Raise UserError where the mesh does not divide the heads or an array."""
+    check_divides("heads", ("inner",), (config.heads,), mesh)
+    for path, info in jax.tree.leaves_with_path(describe(config), is_leaf=is_info):
+        check_divides(f"rows or columns of {jax.tree_util.keystr(path)[1:]}", info.axes, info.shape, mesh)
 
 
 def abstract(config: ModelConfig, dtype: DTypeLike = jnp.float32) -> Params[jax.ShapeDtypeStruct]:

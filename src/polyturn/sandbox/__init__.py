@@ -19,13 +19,14 @@ TYPE_CHECKING = False  # typing.TYPE_CHECKING, without importing typing: every c
 if TYPE_CHECKING:
     from .batch import run_batch
     from .check import Finding, LayerState, ensure_sound, layer_states, self_test
+    from .compare import same_value
     from .exec_file import ExecSummary, exec_file
     from .functions import FunctionJob, grade_function, grade_functions
     from .layers import lacking
     from .limits import Isolation, Limits, SandboxError
     from .result import UNSET, ProgramError, Result
     from .run import run_program, run_programs
-    from .values import Opaque, same_value
+    from .values import Opaque
 
 _HOMES = {
     "lacking": "layers",
@@ -49,7 +50,7 @@ _HOMES = {
     "run_batch": "batch",
     "run_program": "run",
     "run_programs": "run",
-    "same_value": "values",
+    "same_value": "compare",
 }
 
 __all__ = [

@@ -24,7 +24,8 @@ from _sitebuiltins import Quitter, _Helper
 
 from . import guard
 from .calls import NoFunctionError, Peer, Remote, RemoteError
-from .record import ERROR_TEXT, ERROR_TYPE, CappedBytes, Recorder, text_stream
+from .failure import PROGRAM, complain, describe, own_excepthook, show_source
+from .record import CappedBytes, Recorder, text_stream
 from .values import dumps, quote  # pyright: ignore[reportPrivateImportUsage]
 
 TYPE_CHECKING = False
@@ -32,13 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-PROGRAM = "<program>"
 REQUEST, RESULTS, CHANNEL = 3, 4, 5  # descriptors
-_FRAMES = 64  # innermost frames kept of a traceback
 _Module = type(sys)
 _write, _exit, _getpid, _waitpid, _sleep, _kill = os.write, os._exit, os.getpid, os.waitpid, time.sleep, os.kill
 _clock = time.perf_counter
-_excepthook = sys.excepthook
 
 
 def prepare() -> None:
@@ -246,8 +244,8 @@ def _run(
     namespace = main_module.__dict__
     namespace["__builtins__"] = own_builtins
     namespace["__file__"] = PROGRAM
-    sys.excepthook = _excepthook
-    _show_source(source)
+    sys.excepthook = own_excepthook
+    show_source(source)
     sys.modules["__main__"], sys.modules["builtins"] = main_module, own_builtins
     try:
         if before is not None:
@@ -265,7 +263,7 @@ def _run(
             if isinstance(stop.code, int):
                 outcome.status = stop.code & 0xFF
             else:
-                _complain(stop.code)
+                complain(stop.code)
             _note(outcome, stop, source)
     except BaseException as error:
         _note(outcome, error, source)
@@ -276,7 +274,7 @@ def _run(
             _note(outcome, error, source)
     if _getpid() != pid:  # a copy made with os.fork: it exits as it would, and reports and runs nothing more
         if outcome.error is not None and outcome.error["traceback"] and not outcome.shown:
-            _complain(outcome.error["traceback"].rstrip())
+            complain(outcome.error["traceback"].rstrip())
         _flush()
         _exit(outcome.status)
     _flush()
@@ -300,91 +298,16 @@ def _finish(namespace: dict[str, Any], source: str) -> None:
 
 
 def _note(outcome: Outcome, error: BaseException, source: str) -> None:
-    """Put the error into the outcome, with its line in the program and the program's own frames."""
+    """Put the error into the outcome."""
     outcome.status = outcome.status or 1
     outcome.verdict = "memory" if isinstance(error, MemoryError) else "error"
     if outcome.verdict == "memory":
         guard.release_reserve()
     sys.setrecursionlimit(1000)
-    line = None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == PROGRAM:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.filename == PROGRAM:
-        line = error.lineno
-    try:
-        message = str(error)
-    except BaseException:
-        message = "<its text failed>"
-    text = ""
-    if not isinstance(error, SystemExit):
-        if sys.excepthook is not _excepthook:
-            text = _call_hook(error)
-            outcome.shown = bool(text)
-        try:
-            text = text or _traceback(error, source)
-        except BaseException:  # a program that broke the standard library keeps its error, without the frames
-            text = ""
-    outcome.error = {
-        "type": type(error).__name__[:ERROR_TYPE],
-        "message": message[:ERROR_TEXT],
-        "line": line,
-        "traceback": text[-ERROR_TEXT:],
-    }
+    outcome.error, shown = describe(error, source)
+    outcome.shown |= shown
     if isinstance(error, RemoteError):
         outcome.error["remote"] = True
-
-
-def _show_source(source: str) -> None:
-    """Let tracebacks and `inspect.getsource` find the program's lines, as if it were a file."""
-    import linecache
-
-    linecache.cache[PROGRAM] = (len(source), None, source.splitlines(keepends=True), PROGRAM)
-
-
-def _call_hook(error: BaseException) -> str:
-    """Show the error by the program's own `sys.excepthook`, with the frames from the program's on.
-
-    Returns what that wrote to stderr, where it then stands too; nothing if the hook failed.
-    """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != PROGRAM:
-        trace = trace.tb_next
-    stream, sys.stderr = sys.stderr, io.StringIO()
-    try:
-        sys.excepthook(type(error), error.with_traceback(trace), trace)
-    except BaseException:
-        return ""
-    finally:
-        written, sys.stderr = sys.stderr, stream
-        text = written.getvalue() if isinstance(written, io.StringIO) else ""
-        if text:
-            _complain(text.removesuffix("\n"))
-    return text
-
-
-def _traceback(error: BaseException, source: str) -> str:
-    import traceback
-
-    _show_source(source)  # again, for a program may have cleared the cache
-    report: Any = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
-    pending = [report]
-    while pending:
-        part = pending.pop()
-        part.stack[:] = [frame for frame in part.stack if frame.filename == PROGRAM]
-        if not part.stack:
-            part.stack = None  # then no "Traceback" heading is written
-        pending += [link for link in (part.__cause__, part.__context__, *(part.exceptions or ())) if link]
-    return "".join(report.format())
-
-
-def _complain(message: object) -> None:
-    try:
-        sys.stderr.write(f"{message}\n")
-    except BaseException:
-        return  # the program closed or replaced it, or its message has no text
 
 
 def _flush() -> None:

@@ -8,9 +8,10 @@ import signal
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
+from .compare import same_value
 from .limits import Limits
 from .record import ERROR_TEXT, ERROR_TYPE, most_nodes
-from .values import check, count_nodes, parse, same_value, shown, to_tree
+from .values import check, count_nodes, parse, shown, to_tree
 from .worker import Ending
 
 type Verdict = Literal["passed", "wrong", "error", "timeout", "memory", "output-limit", "forbidden", "internal-error"]
@@ -104,7 +105,7 @@ class Result:
         return last[0] if len(last) == 1 else self.last_text
 
     def judged(self, expected: object) -> "Result":
-        """The result with `passed` made `wrong` unless `last_value` is the expected one (`values.same_value`)."""
+        """The result with `passed` made `wrong` unless `last_value` is the expected one (`compare.same_value`)."""
         if self.verdict != "passed":
             return self
         value = self.last_value

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
+from . import scratch
 from .confine import remove_tree
 from .limits import Isolation, Limits, SandboxError
 from .packages import importable, package_paths
@@ -41,7 +42,6 @@ _BOOT = f"import sys; sys.path.append(sys.argv[1]); from {_PACKAGE}.keeper impor
 _FLAGS = ("-s", "-P", "-S", "-X", "utf8")
 _START_S = 60.0  # a machine under load needs seconds
 _END_S = 5.0
-_SCRATCH = "polyturn-sandbox-"
 _numbers = count()
 
 
@@ -153,11 +153,10 @@ class Worker:
             self._socket, theirs = socket.socketpair()
             undo.callback(self._socket.close)
             undo.callback(theirs.close)
-            self._scratch = tempfile.mkdtemp(prefix=_SCRATCH)
+            self._scratch, self._lock = scratch.make()
             undo.callback(os.rmdir, self._scratch)
-            self._lock = _locked(self._scratch)
             undo.callback(os.close, self._lock)
-            _sweep(os.path.dirname(self._scratch))
+            scratch.sweep(os.path.dirname(self._scratch))
             file = memory_file("settings", marshal.dumps(settings | {"scratch": self._scratch}))
             undo.pop_all()
         _all.add(self)
@@ -326,41 +325,6 @@ def abandon_all() -> None:
     for worker in list(_all):
         worker._socket.close()
     _all.clear()
-
-
-def _locked(folder: str) -> int:
-    """A descriptor that holds the folder's lock, as do its copies in other processes: it is in use while one has it."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _sweep(place: str) -> None:
-    """Remove the folders of workers that were killed together with their supervisors.
-
-    Only this user's, by our name, whose lock nobody has any more, and which are no longer being made.
-    """
-    try:
-        with os.scandir(place) as entries:
-            ours = [entry for entry in entries if entry.name.startswith(_SCRATCH)]
-    except PermissionError:  # a folder to make folders in, and not to look at
-        return
-    for entry in ours:
-        try:
-            seen = entry.stat(follow_symlinks=False)
-            if seen.st_uid != os.geteuid() or time.time() - seen.st_mtime < _START_S:
-                continue
-            fd = _locked(entry.path)
-        except OSError:  # it is in use, no folder, or gone
-            continue
-        try:
-            remove_tree(entry.path)
-        finally:
-            os.close(fd)
 
 
 def memory_file(name: str, data: bytes = b"", sealed: bool = False) -> int:

@@ -26,7 +26,7 @@ from polyturn.utils.errors import UserError
 class Checkpoints:
     """The checkpoints in one folder, by step."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, str], keep_last: int, keep_every: int) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, str], keep_last: int, keep_every: int | None) -> None:
         self.folder, self._identity = folder.absolute(), dict(identity)
         self._keep = keep_last, keep_every
         self._thread = ThreadPoolExecutor(1, "checkpoint")
@@ -114,27 +114,21 @@ class Checkpoints:
             )
 
     def load(self, step: int, like: State) -> State:
-        """The state saved under `step`, each array with the shape, dtype and sharding of the one in `like`.
+        """The state saved under `step`, with the shapes, dtypes and shardings of `like` (`step.abstract`).
 
-        `like` may hold arrays or `jax.ShapeDtypeStruct`s. The mesh, and the number of processes, need not be those
-        that saved it.
+        The mesh, and the number of processes, need not be those that saved it.
 
         Raises:
             UserError: what is there does not fit `like`.
         """
         place = self.folder / str(step)
         try:
-            return ocp.load(str(place), abstract(like))
+            return ocp.load(str(place), like)
         except (ValueError, KeyError) as error:
             raise UserError(
                 f"The checkpoint {place} does not have the arrays of this run: it was written by another version; "
                 "go on with that version or choose another folder."
             ) from error
-
-
-def abstract(state: State) -> State:
-    """Shapes, dtypes and shardings of a state, with none of its memory."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), state)
 
 
 def load_params(place: Path) -> Params[np.ndarray]:
@@ -153,13 +147,15 @@ def load_params(place: Path) -> Params[np.ndarray]:
 
 
 @contextmanager
-def checkpoints(folder: Path, identity: Mapping[str, str], keep_last: int, keep_every: int) -> Iterator[Checkpoints]:
+def checkpoints(
+    folder: Path, identity: Mapping[str, str], keep_last: int, keep_every: int | None
+) -> Iterator[Checkpoints]:
     """Open the checkpoints in `folder`; leaving waits until everything is on disk.
 
     Args:
         identity: digests of what a checkpoint must be of, by name; goes into each manifest.
         keep_last: how many of the newest are kept.
-        keep_every: those of every so many steps are kept for ever; 0 for none.
+        keep_every: those of every so many steps are kept for good.
     """
     logging.getLogger("absl").setLevel(logging.WARNING)
     opened = Checkpoints(folder, identity, keep_last, keep_every)

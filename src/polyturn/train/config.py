@@ -1,53 +1,121 @@
 """What defines a training run. Imports no JAX."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import cos, pi
 
+from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
+from polyturn.parallel.mesh import MeshShape
 from polyturn.utils.errors import UserError
+
+SCHEDULES = ("cosine", "wsd")
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and cosine decay, the paper's (paper, section 2 and appendix)."""
+    """AdamW and its learning rate: linear warm-up, then one of two ways down.
+
+    "cosine" is the paper's: half a cosine from the peak to the end, over `anneal` steps after the warm-up, then flat
+    (JAXformer: `peak - (peak - end) * (1 - cos(pi * x)) / 2`). "wsd", warm-up-stable-decay, stays at the peak and goes
+    down in a straight line over the last `anneal` steps.
+    """
 
     peak_rate: float
     end_rate: float
     warmup: int  # steps from 0 to peak_rate
+    anneal: int | None = None  # steps from peak to end; by default all after the warm-up for cosine, a fifth for wsd
+    schedule: str = "cosine"
     decay: float = 0.1  # on matrices; norms and biases are left alone
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
     clip: float = 1.0  # largest global norm of a gradient
 
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise UserError(f"The schedule is one of {', '.join(SCHEDULES)}, not {self.schedule}.")
+        if self.anneal is not None and self.anneal < 1:
+            raise UserError(f"The rate goes down over at least one step, not {self.anneal}; raise optimizer.anneal.")
+
+    def annealing(self, steps: int) -> int:
+        """Steps over which the rate goes down in a run of `steps`."""
+        if self.anneal is not None:
+            return self.anneal
+        return max(1, steps - self.warmup if self.schedule == "cosine" else steps // 5)
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of step number `step`, counted from 1: a step with rate 0 would do nothing."""
+        if step < self.warmup:
+            return self.peak_rate * step / self.warmup
+        begin = self.warmup if self.schedule == "cosine" else steps - self.annealing(steps)
+        done = min(1.0, max(0.0, (step - begin) / self.annealing(steps)))
+        fallen = (1 - cos(pi * done)) / 2 if self.schedule == "cosine" else done
+        return self.peak_rate - (self.peak_rate - self.end_rate) * fallen
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """When a step is left out: its weights and moments stay as they were, and training goes on with the next batch.
+
+    A step whose loss or gradient is not finite is always left out. A loss counts as a spike when it lies more than
+    `deviations` standard deviations above the mean of the losses before it, both averaged over about `window` steps.
+    """
+
+    deviations: float = 8.0  # 0: no loss is a spike
+    window: int = 128
+    patience: int = 10  # steps left out one after the other that end the run
+
+    def __post_init__(self) -> None:
+        if self.deviations < 0 or min(self.window, self.patience) < 1:
+            raise UserError("guard.window and guard.patience are at least 1, guard.deviations at least 0.")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run over one set of packed rows."""
+    """One run over one set of packed rows.
+
+    The second half may change when a run is carried on: it changes the result by no more than rounding, or not at all.
+    """
 
     model: ModelConfig
     optimizer: OptimizerConfig
     steps: int
-    rows: int  # per step
+    rows: int  # per step, over all devices
     seed: int = 0
-    compute: str = "bfloat16"  # dtype of activations and products; weights and sums stay float32
-    log_every: int = 20  # this and all below may change when a run is carried on; its result does not
-    save_every: int = 500  # steps
-    save_minutes: float = 0.0  # and whenever so long has passed since the last save; 0: by steps alone
-    keep_last: int = 2  # checkpoints
-    keep_every: int = 0  # and for ever those of every so many steps; 0: none
-    validate_every: int = 500  # steps
+    z_loss: float = 0.0
+    guard: GuardConfig = field(default_factory=GuardConfig)
+
+    compute: Compute = field(default_factory=Compute)
+    mesh: MeshShape = field(default_factory=MeshShape)
+    accumulate: int = 1  # parts that a device's rows of a step are taken in, one after the other
+    log_every: int = 20
+    save_every: int = 500
+    save_minutes: float | None = None  # save also when this long has passed since the last time
+    keep_last: int = 2
+    keep_every: int | None = None  # keep the checkpoint of every so many steps for good
+    validate_every: int | None = None  # steps; by default save_every
     validation_batches: int = 16  # always so many, so that all hosts do the same
     step_deadline: float = 1800.0  # seconds after which a step counts as hung
 
     def __post_init__(self) -> None:
-        if self.compute not in ("bfloat16", "float32"):
-            raise UserError(f"The compute dtype is bfloat16 or float32, not {self.compute}.")
-        counts = "steps rows log_every save_every keep_last validate_every validation_batches".split()
-        if wrong := [name for name in counts if getattr(self, name) < 1]:
-            raise UserError(f"{wrong[0]} must be at least 1.")
-        if wrong := [name for name in ("save_minutes", "keep_every") if getattr(self, name) < 0]:
-            raise UserError(f"{wrong[0]} must be at least 0.")
-        if self.step_deadline <= 0:
-            raise UserError("step_deadline must be more than 0 seconds.")
+        counts = "steps rows accumulate log_every save_every keep_last keep_every validate_every validation_batches"
+        for name in counts.split():
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}.")
+        for name in ("save_minutes", "step_deadline"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UserError(f"{name} must be more than 0, not {value}.")
         if not 0 <= self.optimizer.warmup < self.steps:
             raise UserError(f"A run of {self.steps} steps cannot warm up for {self.optimizer.warmup}; take fewer.")
+
+    def micro_rows(self, mesh: MeshShape) -> int:
+        """Rows that one device takes at a time. Raises UserError where they do not come out even."""
+        parts = mesh.shards * self.accumulate
+        if self.rows % parts:
+            raise UserError(
+                f"{self.rows} rows a step do not share out among {mesh.shards} parts of the batch "
+                f"(data x fsdp) taken in {self.accumulate} turns (accumulate); change one of them."
+            )
+        return self.rows // parts

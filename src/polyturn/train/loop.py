@@ -8,33 +8,34 @@ are fetched some steps later, a thread has the next batches ready, another write
 With several processes all of them run this same loop, and only the first writes.
 """
 
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from polyturn.data.batches import Batch
 from polyturn.model.params import Params
-from polyturn.train.checkpoints import Checkpoints, abstract, checkpoints
+from polyturn.parallel.rules import make_mesh
+from polyturn.train import flops
+from polyturn.train.checkpoints import Checkpoints, checkpoints
 from polyturn.train.config import TrainConfig
-from polyturn.train.data import Source, feed, read
+from polyturn.train.data import Checked, prefetch
+from polyturn.train.feed import Source, feed
 from polyturn.train.hosts import decide, leads, tally
 from polyturn.train.manifests import Manifest
 from polyturn.train.meter import Meter
 from polyturn.train.profiling import Profile
 from polyturn.train.record import claim, identity
 from polyturn.train.results import Results
-from polyturn.train.step import State, evaluate_batch, start, train_step
+from polyturn.train.step import State, abstract, evaluate_batch, mesh_shape, start, train_step
 from polyturn.train.stopping import stopping
 from polyturn.train.watch import Report, Sink, log
 from polyturn.train.watchdog import watchdog
-from polyturn.utils.errors import UserError
+from polyturn.utils.lock import hold
 
 BEHIND = 4  # steps that may be under way on the devices while the host prepares the next
 SELDOM_S = 3600.0  # at least so long for what happens seldom and may be slow: compiling, validation, saving
@@ -61,7 +62,7 @@ def train(
 
     Args:
         source: the training data, the same at every call for a folder.
-        initial: weights to begin from instead of fresh ones (the hand-over from an earlier stage); they are used up.
+        initial: weights to begin from instead of fresh ones (the hand-over from an earlier stage).
         validation: rows held out. The loss on their first `validation_batches` batches is logged.
         evaluate: gets the weights whenever validation is due; what it returns is logged.
         report: gets every line of the log as it is written.
@@ -73,9 +74,15 @@ def train(
             the vocabulary, or the loss stays broken.
     """
     seldom = max(SELDOM_S, config.step_deadline)
+    source = Checked(source, config.model.vocab)
+    busy = f"Another process is training in {folder}; wait for it or choose another folder."
     with stopping(stop_after) as stop, ExitStack() as opened:
+        # The devices.
+        opened.enter_context(_mesh(config))
+        config.micro_rows(mesh_shape())  # refuses rows that do not share out
+
         # The folder: ours alone, and of this run.
-        decide(lambda: opened.enter_context(_only_one(folder)))
+        decide(lambda: opened.enter_context(hold(folder, busy)))
         record = decide(lambda: claim(folder, config, source.digest()))
 
         # The state: the newest whole checkpoint's, or the first.
@@ -88,9 +95,9 @@ def train(
         # What goes along with the steps.
         lines = opened.enter_context(log(folder, record["settings"], first, report, sinks, leads()))
         dog = opened.enter_context(watchdog(folder / "stacks.txt"))
-        batches = opened.enter_context(feed(source, first, config.rows, config.model.vocab, _place))
+        batches = opened.enter_context(prefetch(source, first, config.rows))
         trace = Profile(folder, first, profile)
-        meter = Meter(config.rows * source.row, record["began"], found["useful_s"] if found else 0.0)
+        meter = _meter(config, source, record, found)
         results = Results(config, lines, meter, dog)
         last_save = time.monotonic()
         if warning:
@@ -108,7 +115,7 @@ def train(
             else:
                 state, metrics = train_step(config, state, batch)
             step += 1
-            overdue = 0 < 60 * config.save_minutes <= time.monotonic() - last_save
+            overdue = time.monotonic() - last_save >= 60 * (config.save_minutes or float("inf"))
             results.add(step, metrics, tally([stop.wanted, overdue and leads()]))
             results.fetch(BEHIND)
             saved.check()
@@ -117,7 +124,7 @@ def train(
                 results.fetch(0)
                 lines.say(trace.turn(step))
 
-            if step % config.validate_every == 0 or step == config.steps:
+            if step % (config.validate_every or config.save_every) == 0 or step == config.steps:
                 results.fetch(0)
                 dog.expect(f"Validation after step {step}", seldom)
                 with meter.other("validation_s"):
@@ -139,43 +146,31 @@ def train(
     return state
 
 
+def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
+    """The mesh of the run, put in force; one process on one device needs none."""
+    if config.mesh.size == 1 and jax.process_count() == 1:
+        return nullcontext()
+    return jax.set_mesh(make_mesh(config.mesh))
+
+
 def _begin(config: TrainConfig, initial: Params[Any] | None, saved: Checkpoints, found: Manifest | None) -> State:
-    """The state to go on from."""
-    state = start(config)
-    if found is not None:
-        like = abstract(state)
-        del state  # so that memory holds it once
-        return saved.load(found["step"], like)
-    if initial is None:
-        return state
-    given = jax.tree.map(lambda new, own: jax.device_put(new.astype(own.dtype), own.sharding), initial, state.params)
-    return replace(state, params=given)
+    """The state to go on from, on the mesh in force."""
+    if found is None:
+        return start(config, initial and jax.tree.map(lambda a: a.astype(np.float32), initial))
+    return saved.load(found["step"], abstract(config))
 
 
-def _place(share: Batch) -> Batch:
-    return jax.device_put(share)
+def _meter(config: TrainConfig, source: Source, record: Mapping[str, Any], found: Manifest | None) -> Meter:
+    kind, devices = jax.devices()[0].device_kind, mesh_shape().size
+    share = partial(flops.utilisation, config.model, source.row, kind=kind, devices=devices)
+    return Meter(config.rows * source.row, devices, record["began"], found["useful_s"] if found else 0.0, share)
 
 
 def _validate(config: TrainConfig, state: State, source: Source | None) -> dict[str, float]:
     """The mean loss per position over a fixed number of batches: the same work on every host."""
     if source is None:
         return {}
-    shares = (read(source, n, config.rows, config.model.vocab) for n in range(config.validation_batches))
-    sums = np.array(jax.device_get([evaluate_batch(config, state.params, _place(share)) for share in shares]))
+    held = Checked(source, config.model.vocab)
+    placed = (feed(held, n, config.rows) for n in range(config.validation_batches))
+    sums = np.array(jax.device_get([evaluate_batch(config, state.params, batch) for batch in placed]))
     return {"validation_loss": float(sums[:, 0].sum() / max(sums[:, 1].sum(), 1.0))}
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; the lock goes with the process, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / "lock", "w")  # noqa: SIM115 - closed below, whatever happens
-    except OSError as error:
-        raise UserError(f"Cannot write in {folder}: {error.strerror}; choose another folder.") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another process is training in {folder}; wait for it or choose another folder.") from None
-        yield

@@ -73,8 +73,8 @@ def disown(folder: Path, step: int) -> None:
     _manifest(folder, step).unlink(missing_ok=True)
 
 
-def prune(folder: Path, last: int, every: int) -> None:
-    """Keep the newest `last` checkpoints and those of every `every` steps (0: none), and nothing else."""
+def prune(folder: Path, last: int, every: int | None) -> None:
+    """Keep the newest `last` checkpoints and those of every `every` steps, and nothing else."""
     whole = steps(folder)
     kept = {*whole[-last:], *(step for step in whole if every and step % every == 0)}
     for step in set(whole) - kept:

@@ -8,7 +8,7 @@ belongs to no step; `resume` marks its end.
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -27,10 +27,10 @@ class Meter:
     """Measures a run from the point where this process took it up."""
 
     tokens: int  # positions that one step reads
+    devices: int  # of the whole job
     began: float  # when the run began, in seconds since 1970
     useful: float = 0.0  # seconds spent in steps that still count, those of earlier processes included
-    flops: float | None = None  # model FLOPs per token; None where not known
-    peak: float | None = None  # FLOPs per second that all devices together could do; None where not known
+    utilisation: Callable[[float], float | None] = lambda rate: None  # from tokens per second; None: not known
     _mark: float = field(default_factory=time.monotonic)
     _steps: list[float] = field(default_factory=list)  # since the last line
     _data: float = 0.0
@@ -68,7 +68,7 @@ class Meter:
         Returns:
             tokens_per_s, tokens_per_s_per_device: positions read per second in steps.
             step_ms, step_ms_p95: median and 95th percentile.
-            mfu: model FLOPs of those tokens over what the devices could have done; left out where either is unknown.
+            mfu: model-FLOPs utilisation by `flops.FORMULA`; left out where the device's peak is not known.
             data_wait_ms: how long a step waited for its batch, on average.
             checkpoint_s, compile_s, validation_s: how long training stood still for them; left out where it did not.
             peak_memory_bytes: of the first device; of this process where the device does not tell, as CPUs do not.
@@ -76,17 +76,18 @@ class Meter:
         """
         taken = np.array(self._steps)
         rate = len(taken) * self.tokens / max(float(taken.sum()), 1e-9)
-        line = {
+        line: dict[str, float] = {
             "tokens_per_s": rate,
-            "tokens_per_s_per_device": rate / jax.device_count(),
+            "tokens_per_s_per_device": rate / self.devices,
             "step_ms": 1e3 * float(np.median(taken)),
             "step_ms_p95": 1e3 * float(np.quantile(taken, 0.95)),
             "data_wait_ms": 1e3 * self._data / len(taken),
             "peak_memory_bytes": peak_memory(),
             "goodput": self.useful / max(time.time() - self.began, self.useful, 1e-9),
         }
-        if self.flops is not None and self.peak is not None:
-            line["mfu"] = rate * self.flops / self.peak
+        share = self.utilisation(rate)
+        if share is not None:
+            line["mfu"] = share
         line |= self._once
         self._steps, self._data, self._once = [], 0.0, {}
         return line

@@ -16,8 +16,6 @@ from polyturn.train.watch import Log
 from polyturn.train.watchdog import Watchdog
 from polyturn.utils.errors import UserError
 
-MOST_SKIPPED = 10  # updates refused in a row until the run gives up
-
 
 class Results:
     """Steps under way, oldest first. `stop` and `save` say what some process of the job wanted."""
@@ -37,7 +35,7 @@ class Results:
         """Wait until at most `most` steps are under way.
 
         Raises:
-            UserError: a loss is not finite and was not skipped, or too many steps in a row were.
+            UserError: too many updates in a row were skipped, or the weights themselves are not finite.
         """
         while len(self._waiting) > most:
             step, metrics, votes = self._waiting.popleft()
@@ -54,19 +52,22 @@ class Results:
         self.stop, self.save = self.stop or stop, self.save or save
 
     def _guard(self, step: int, numbers: dict[str, float]) -> None:
-        """Tell of a skipped update. Give up where skipping does not help, or where a broken number was not skipped."""
-        broken = [name.replace("_", " ") for name, value in numbers.items() if not isfinite(value)]
-        if numbers.get("skipped"):
-            why = f"its {broken[0]} is not finite" if broken else f"its loss {numbers['loss']:.4g} is a spike"
+        """Tell of an update that was skipped, and give up where skipping does not help."""
+        if not isfinite(numbers["parameter_norm"]):  # no skipping helps any more
+            raise UserError(
+                f"The weights after step {step} are not finite; go on from the newest checkpoint here, or from other "
+                "weights in a new folder."
+            )
+        if numbers["skipped"] and not numbers["targets"]:
+            self._lines.tell(step, f"The update of step {step} was skipped: no position of its batch counts.")
+        elif numbers["skipped"]:
+            broken = [name for name in ("loss", "gradient_norm") if not isfinite(numbers[name])]
+            spike = f"its loss {numbers['loss']:.4g} is a spike"
+            why = f"its {broken[0].replace('_', ' ')} is not finite" if broken else spike
             row = int(numbers["skipped_in_a_row"])
             self._lines.tell(step, f"The update of step {step} was skipped: {why} ({row} in a row).")
-            if row >= MOST_SKIPPED:
+            if row >= self._config.guard.patience:
                 raise UserError(
                     f"{row} updates in a row were skipped, the last at step {step} since {why}; lower the learning "
                     "rate and start in a new folder, or go on from the newest checkpoint here with other data."
                 )
-        elif broken:
-            raise UserError(
-                f"The {broken[0]} of step {step} is not finite; lower the learning rate and start in a new folder, or "
-                "go on from the newest checkpoint here, which is sound, with other data."
-            )

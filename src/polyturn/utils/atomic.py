@@ -4,12 +4,13 @@ Everything is written under a temporary name beside its destination, flushed to 
 rename, so that a reader never sees half a file, and a full disk or a kill at any moment leaves the previous version in
 place. The one exception: a folder that replaces another needs two renames where the system cannot exchange names
 (other systems than Linux, some network file systems). A kill between the two leaves the previous version beside its
-place, as `.NAME.*.old`. A kill may also leave a temporary `.NAME.*.part`, which can be removed.
+place, as `.NAME.*.old`. A kill may also leave a temporary `.NAME.*.part`, which `remove_leftovers` removes.
 """
 
 import ctypes
 import errno
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -64,6 +65,17 @@ def check_replaceable(path: Path, names: set[str]) -> None:
         raise UserError(f"{path} holds files that would be lost, {others[0]} for one; choose a new folder.")
 
 
+def remove_leftovers(folder: Path, *names: str) -> None:
+    """Remove what kills have left in `folder` beside these names, or beside any name. Nobody may be writing them."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        left = _LEFTOVER.fullmatch(path.name)
+        if left and (not names or left[1] in names):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all. Raises UserError where the place cannot be written."""
     with replacing(path) as temporary:
@@ -73,6 +85,9 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, content: str) -> None:
     """Write `content` as UTF-8 to `path`, whole or not at all. Raises UserError like `write_bytes`."""
     write_bytes(path, content.encode())
+
+
+_LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(?:part|old)")  # what `_beside` makes
 
 
 def _beside(place: Path, kind: str) -> Path:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from polyturn.utils.errors import UserError
 
 EXTRAS = {
-    "optax": "train",
     "orbax": "train",
     "daft": "data",
     "pyarrow": "data",

@@ -12,6 +12,7 @@ import fcntl
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +31,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield number, _object(line, f"Line {number} of {path}")
-    except (OSError, EOFError) as error:  # EOFError: a gzip file that was cut off
+    except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip file that was cut off, or damaged
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"Cannot read {path}: {reason}; check the path and fetch the file again.") from None
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,10 @@ from polyturn.utils.errors import UserError
 MIT = "SPDX-License-Identifier: MIT\n"
 
 
-def config(path: Path, **rules: object) -> Config:
+def config(path: Path, **rules: Any) -> Config:
     """All languages and licences of a folder, with other rules where given."""
     whole = load("mono", source=str(path))
-    return replace(whole, data=replace(whole.data, languages=()), filter=Filter(**{"licences": (), **rules}))  # type: ignore[arg-type]
+    return replace(whole, data=replace(whole.data, languages=()), filter=replace(Filter(licences=()), **rules))
 
 
 def everything(c: Config) -> list[Raw | Dropped]:
@@ -261,7 +262,10 @@ def test_repositories_and_their_licences(tmp_path: Path) -> None:
         git(place, "init", "-q")
         git(place, "remote", "add", "origin", remote)
         write(place / "src" / "x.py")
-        write(place / "src" / "LICENSE", MIT)  # of a part, not of the repository
+        write(place / "src" / "LICENSE", MIT)
+        write(place / "src" / "own" / "x.py", "# SPDX-License-Identifier: Zlib\n")
+        write(place / "src" / "own" / "deep" / "x.py")
+        write(place / "other.py")
     git(root / "checkouts" / "bare", "init", "-q")
     write(root / "checkouts" / "bare" / "x.py")
     found = {path: (raw.repo, raw.licence) for path, raw in kept(config(root)).items()}
@@ -271,10 +275,70 @@ def test_repositories_and_their_licences(tmp_path: Path) -> None:
         "own/x.py": ("own", "MIT"),
         "declared/x.py": ("declared", "Zlib"),
         "declared/pyproject.toml": ("declared", "Zlib"),
-        "checkouts/Repo/src/x.py": ("Some/Repo", ""),
-        "checkouts/Other/src/x.py": ("Some/Other", ""),
+        **{
+            f"checkouts/{name}/{path}": (f"Some/{name}", licence)
+            for name in ("Repo", "Other")
+            for path, licence in (
+                ("src/x.py", "MIT"),
+                ("src/own/x.py", "Zlib"),
+                ("src/own/deep/x.py", "MIT"),
+                ("other.py", ""),  # not that of the folder around the checkout
+            )
+        },
         "checkouts/bare/x.py": ("checkouts/bare", ""),
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://gitlab.example.com/Group/Sub/tool.git", "Group/Sub/tool"),
+        ("git@gitlab.example.com:Group/Sub/tool", "Group/Sub/tool"),
+        ("ssh://git@example.com:2222/Group/Sub/tool.git/", "Group/Sub/tool"),
+        ("example.com:tool.git", "tool"),
+        ("file:///srv/git/owner/tool.git", "owner/tool"),
+        ("/srv/git/owner/tool.git", "owner/tool"),
+        ("../owner/tool", "owner/tool"),
+    ],
+)
+def test_the_names_of_remotes(tmp_path: Path, url: str, name: str) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "remote", "add", "upstream", url)  # where there is no origin, the first one
+    write(tmp_path / "x.py")
+    assert [raw.repo for raw in kept(config(tmp_path)).values()] == [name]
+
+
+def test_a_worktree_is_of_the_repository_that_it_was_made_from(tmp_path: Path) -> None:
+    main = tmp_path / "main"
+    git(main, "init", "-q")
+    git(main, "remote", "add", "origin", "https://example.com/some/repo")
+    write(main / "x.py")
+    git(main, "add", ".")
+    git(main, "-c", "user.name=n", "-c", "user.email=e", "commit", "-qm", "x")
+    git(main, "worktree", "add", str(tmp_path / "corpus" / "tree"))
+    assert {path: raw.repo for path, raw in kept(config(tmp_path / "corpus")).items()} == {"tree/x.py": "some/repo"}
+
+
+def test_the_licence_of_a_file_decides_for_it(tmp_path: Path) -> None:
+    write(tmp_path / "LICENSE", MIT)
+    write(tmp_path / "x.py")
+    write(tmp_path / "other.py", "# SPDX-License-Identifier: GPL-3.0-only\nx = 1\n")
+    write(tmp_path / "closed" / "LICENSE", "All rights reserved.")
+    write(tmp_path / "closed" / "x.py")
+    write(tmp_path / "closed" / "open.py", "# SPDX-License-Identifier: MIT\nx = 2\n")
+    c = config(tmp_path, licences=("MIT", ""))
+    assert set(kept(c)) == {"x.py", "closed/open.py"}
+    assert reasons(c)["other.py"] == reasons(c)["closed/x.py"] == "licence"
+    assert "closed/x.py" in kept(config(tmp_path, licences=("MIT", "other")))
+
+
+def test_who_opted_out_is_left_out_wherever_it_is_named(tmp_path: Path) -> None:
+    listing = write(tmp_path / "out.txt", "someone/tool\n")
+    for place in ("tool", "someone/tool", "mirror/someone/tool/src", "someone/else"):
+        write(tmp_path / "corpus" / place / "x.py")
+    c = config(tmp_path / "corpus", optout=str(listing))
+    assert set(kept(c)) == {"someone/else/x.py"}
+    assert reasons(c) == dict.fromkeys(("tool/x.py", "someone/tool/x.py", "mirror/someone/tool/src/x.py"), "opt-out")
 
 
 def test_a_submodule_is_a_repository_of_its_own(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ def listed() -> list[Unit]:
 def test_python_itself_and_every_package(listed: list[Unit]) -> None:
     names = {unit.name for unit in listed}
     assert {"installed/stdlib", "installed/site-packages"} <= names
-    by_repo = {repo: licence for unit in listed for _, repo, licence in unit.files}
+    by_repo = {repo: licence for unit in listed for _, repo, licence, _ in unit.files}
     assert by_repo["python/cpython"] == "PSF-2.0"
     assert by_repo["pytest"] == "MIT"
     assert by_repo["numpy"].startswith("BSD-3-Clause")
-    modules = {path for unit in listed if unit.name == "installed/stdlib" for path, _, _ in unit.files}
+    modules = {path for unit in listed if unit.name == "installed/stdlib" for path, *_ in unit.files}
     plain = {
         f"{name}.py" for name in sys.stdlib_module_names if Path(sysconfig.get_path("stdlib"), f"{name}.py").exists()
     }
@@ -34,12 +34,12 @@ def test_python_itself_and_every_package(listed: list[Unit]) -> None:
 
 
 def test_every_file_once(listed: list[Unit]) -> None:
-    places = [str(Path(unit.place, path)) for unit in listed for path, _, _ in unit.files]
+    places = [str(Path(unit.place, path)) for unit in listed for path, *_ in unit.files]
     assert len(places) == len(set(places))
 
 
 def test_a_file_belongs_to_the_distribution_that_lists_it(listed: list[Unit]) -> None:
-    repos = {path: repo for unit in listed if unit.name == "installed/site-packages" for path, repo, _ in unit.files}
+    repos = {path: repo for unit in listed if unit.name == "installed/site-packages" for path, repo, *_ in unit.files}
     for name in ("pytest", "numpy", "hypothesis"):
         files = [str(path) for path in metadata.files(name) or []]
         ours = [path for path in files if path in repos]
@@ -60,15 +60,18 @@ def test_polyturn_is_left_out_however_it_was_installed(tmp_path: Path, monkeypat
         write(f"{info}/RECORD", "".join(f"{file},,\n" for file in [*files, f"{info}/METADATA", f"{info}/RECORD"]))
     write("unlisted/a.py")
     write("unlisted/LICENSE", "SPDX-License-Identifier: ISC\n")
+    write("other/vendored/deep/b.py")
+    write("other/vendored/LICENSE", "SPDX-License-Identifier: GPL-2.0-only\n")
     write("single.py")
     monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path), str(tmp_path)])
     found = [each for unit in installed.units(0, "i") if unit.name == "i/site-packages" for each in unit.files]
-    assert [each for each in found if each[0].endswith(".py")] == [
+    assert [each[:3] for each in found if each[0].endswith(".py")] == [
         ["single.py", "", ""],
         ["other/a.py", "other", "MIT"],
+        ["other/vendored/deep/b.py", "other", "GPL-2.0-only"],
         ["unlisted/a.py", "unlisted", "ISC"],
     ]
-    assert not any("polyturn" in path for path, _, _ in found)
+    assert not any("polyturn" in path for path, *_ in found)
 
 
 def test_what_is_read_is_python(listed: list[Unit]) -> None:

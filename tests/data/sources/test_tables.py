@@ -65,7 +65,7 @@ def test_rows_are_documents(tmp_path: Path, ending: str, pack: Callable[[bytes],
     assert texts(found) == [row["text"] for row in ROWS]
     first = found[0]
     assert isinstance(first, Raw)
-    assert first == Raw(f"rows{ending}:1", "a/b", "0.py", b"x = 0\n", "MIT", "Python")
+    assert first == Raw(f"rows{ending}:1", "a/b", "0.py", b"x = 0\n", "MIT", "Python", 6)
 
 
 def test_a_folder_of_files_is_one_unit_each(tmp_path: Path) -> None:
@@ -132,6 +132,18 @@ def test_columns_of_other_names_lists_of_licences_and_a_language_for_all(tmp_pat
     assert reasons(found) == [("x.jsonl:1", "licence"), ("x.jsonl:3", "licence")]
     raws = [each for each in found if isinstance(each, Raw)]
     assert [(raw.licence, raw.language) for raw in raws] == [("MIT AND ISC", "Text"), ("MIT", "Brainfuck")]
+
+
+def test_what_a_column_calls_a_licence_is_known_or_another_one(tmp_path: Path) -> None:
+    said = ["GPL v3", "Proprietary", "MIT License", None, "", ["MIT", "ask me"]]
+    (tmp_path / "x.jsonl").write_bytes(jsonl([{"text": f"{n}\n", "licence": each} for n, each in enumerate(said)]))
+    for licences, kept in (
+        (("MIT", ""), ["2\n", "3\n", "4\n"]),
+        (("MIT", "other"), ["1\n", "2\n", "5\n"]),
+        (("GPL-3.0-only",), ["0\n"]),
+    ):
+        found = everything(config(str(tmp_path / "x.jsonl"), language="Text", licences=licences))
+        assert texts(found) == kept
 
 
 def test_the_opt_out_list_holds_for_rows(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ Symbolic links are not followed, as in git: what they point to is read where it 
 not part of the folder otherwise. So a loop of links cannot be entered. What version control keeps for itself (.git)
 is no part of the folder either.
 
-A file belongs to the git checkout that it is in, called "owner/name" by its remote, or else to the first level of
-folders. The licence is the repository's; where the folder's first level is no checkout and has none of its own, that of
-the whole folder.
+A file belongs to the git checkout that it is in, called "owner/name" by its remote ("group/subgroup/name"), or else to
+the first level of folders. Its licence is what the nearest folder above says that says anything, in a licence file or
+else in metadata, up to the root of its checkout.
 """
 
 import configparser
@@ -15,7 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyturn.data import licences
 from polyturn.data.languages import by_name, is_binary
@@ -42,7 +42,7 @@ class Folder:
     """One folder of a walk: its path within the root ("" or ending in a slash), and what is in it beside folders."""
 
     inside: str
-    entries: list[tuple[str, int]]  # (name, bytes), sorted by name
+    entries: list[tuple[str, os.stat_result | None]]  # (name, what is known of it), sorted by name
     checkout: bool  # there is a .git in it
 
 
@@ -51,18 +51,26 @@ def units(source: int, name: str, path: str) -> Iterator[Unit]:
     yield from grouped(source, name, path, _files(path))
 
 
-def grouped(source: int, name: str, place: str, files: Iterable[tuple[str, int, Repo]]) -> Iterator[Unit]:
-    """Units of files (path, bytes, repo), each about `UNIT_BYTES` of what has to be opened."""
+type Listed = tuple[str, os.stat_result | None, Repo]  # a file: path, what is known of it, whose it is
+
+
+def grouped(source: int, name: str, place: str, files: Iterable[Listed]) -> Iterator[Unit]:
+    """Units of files, each about `UNIT_BYTES` of what has to be opened."""
     held: list[list[str]] = []
     size = 0
-    for path, bytes_, repo in files:
-        held.append([path, repo.name, repo.licence])
-        size += 0 if is_binary(path) else min(bytes_, UNIT_BYTES)
+    for path, found, repo in files:
+        held.append([path, repo.name, repo.licence, stamp(found)])
+        size += min(found.st_size, UNIT_BYTES) if found and not is_binary(path) else 0
         if size >= UNIT_BYTES or len(held) >= UNIT_FILES:
             yield Unit(source, "files", name, place, held)
             held, size = [], 0
     if held:
         yield Unit(source, "files", name, place, held)
+
+
+def stamp(found: os.stat_result | None) -> str:
+    """What is another one where a file has changed, as far as its size and time tell; "" for what is not there."""
+    return f"{found.st_size}-{found.st_mtime_ns}" if found else ""
 
 
 def walk(root: str, leave_out: Container[str] = ()) -> Iterator[Folder]:
@@ -85,40 +93,38 @@ def walk(root: str, leave_out: Container[str] = ()) -> Iterator[Folder]:
         except OSError as error:
             if not inside:
                 raise UserError(f"Cannot read the folder {root}: {error.strerror}; check the path.") from None
-            yield Folder(inside.removesuffix("/"), [("", 0)], False)
+            yield Folder(inside.removesuffix("/"), [("", None)], False)
             continue
         folders = [e.name for e in found if e.is_dir(follow_symlinks=False) and e.name not in VERSION_CONTROL]
-        entries = [(e.name, _size(e)) for e in found if not e.is_dir(follow_symlinks=False) and e.name != ".git"]
+        entries = [(e.name, _stat(e)) for e in found if not e.is_dir(follow_symlinks=False) and e.name != ".git"]
         yield Folder(inside, entries, any(e.name == ".git" for e in found))
         waiting += [f"{inside}{name}/" for name in reversed(folders) if f"{inside}{name}" not in leave_out]
 
 
-def _size(entry: os.DirEntry[str]) -> int:
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        return entry.stat(follow_symlinks=False).st_size
+        return entry.stat(follow_symlinks=False)
     except OSError:  # it is gone again: reading will tell
-        return 0
+        return None
 
 
-def _files(root: str) -> Iterator[tuple[str, int, Repo]]:
+def _files(root: str) -> Iterator[Listed]:
     repos: dict[str, Repo] = {}
     for folder in walk(root):
         parent, _, _ = folder.inside.removesuffix("/").rpartition("/")
-        above = repos.get(parent and parent + "/")
+        above = repos.get(parent and parent + "/", Repo("", ""))
         here = folder.inside.removesuffix("/")
         place = os.path.join(root, folder.inside)
-        names = [name for name, _ in folder.entries]
+        own = licence_in(place, [name for name, _ in folder.entries])
         if folder.checkout:
-            repo = Repo(_remote(place) or here, licence_in(place, names), checkout=True)
-        elif above is None:
-            repo = Repo("", licence_in(place, names))
-        elif "/" not in here and not above.checkout:
-            repo = Repo(here, licence_in(place, names) or above.licence)
+            repo = Repo(_remote(place) or here, own, checkout=True)
+        elif here and "/" not in here and not above.checkout:
+            repo = Repo(here, own or above.licence)
         else:
-            repo = above
+            repo = replace(above, licence=own) if own else above
         repos[folder.inside] = repo
-        for name, size in folder.entries:
-            yield folder.inside + name, size, repo
+        for name, found in folder.entries:
+            yield folder.inside + name, found, repo
 
 
 def licence_in(folder: str, names: Iterable[str]) -> str:
@@ -137,30 +143,39 @@ def _head(path: str) -> str:
 
 
 def _remote(checkout: str) -> str:
-    """The "owner/name" of a checkout's remote; "" where it has none. A submodule's `.git` is a file."""
+    """The "owner/name" of a checkout's remote; "" where it has none. Of submodules and worktrees `.git` is a file."""
     git = os.path.join(checkout, ".git")
     if os.path.isfile(git):
         git = os.path.join(checkout, _head(git).removeprefix("gitdir:").strip())
+        if common := _head(os.path.join(git, "commondir")).strip():  # a worktree's: where the configuration is
+            git = os.path.join(git, common)
     config = configparser.RawConfigParser(strict=False, allow_no_value=True)
     try:
         config.read_string(_head(os.path.join(git, "config")))
     except (configparser.Error, ValueError):  # ValueError: a path with a NUL
         return ""
-    url = config.get('remote "origin"', "url", fallback="") or ""
-    found = re.search(r"[/:]([^/:]+/[^/:]+?)(?:\.git)?/?$", url)
-    return found[1] if found else ""
+    remotes = [section for section in config.sections() if section.startswith('remote "')]
+    chosen = next((each for each in ['remote "origin"', *remotes] if config.has_option(each, "url")), "")
+    return _repo_name(config.get(chosen, "url", fallback="") or "")
+
+
+def _repo_name(url: str) -> str:
+    """All that stands behind the host of a remote, or of a path on this machine the last two folders."""
+    remote = re.fullmatch(r"(?:\w[\w+.-]*://[^/]+/|[^/:]+:(?!//))/*(.+?)(?:\.git)?/*", url)
+    local = re.search(r"([^/:]+/[^/:]+?)(?:\.git)?/*$", url)
+    return remote[1] if remote else local[1] if local else ""
 
 
 def read(unit: Unit, wanted: Wanted) -> Iterator[Raw | Dropped]:
     """What the files of a unit hold, in order."""
     root = os.path.realpath(unit.place)
-    for path, repo, licence in unit.files:
+    for path, repo, licence, _ in unit.files:
         id = f"{unit.name}/{path}"
         whole = os.path.join(root, path)
         if not _is_unicode(path):
             yield Dropped(ascii(id)[1:-1], _bytes(whole), "", "name")
             continue
-        reason = _link(whole, root) or wanted.name(path) or wanted.origin(repo, licence)
+        reason = _link(whole, root) or wanted.name(path) or wanted.owner(repo, path)
         data = reason or content(whole, wanted.rules.largest)
         if isinstance(data, bytes):
             yield wanted.document(id, path, data, repo, licence, "")

@@ -11,6 +11,7 @@ class Raw:
     repo: what it belongs to, "owner/name" where that is known; "" for unknown.
     licence: an SPDX expression, or "" for unknown; None where the source cannot tell.
     language: a name of `languages.LANGUAGES`, or what the source's column says.
+    size: its bytes as they came, of which `data` may be a part.
     """
 
     id: str
@@ -19,6 +20,7 @@ class Raw:
     data: bytes
     licence: str | None
     language: str | None
+    size: int
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ class Unit:
     kind: "files", "jsonl", "parquet" or "huggingface".
     name: begins the ids of what is in it.
     place: the folder that the files are in, the one file, or the data set.
-    files: of kind "files", [path within `place`, repo, licence] of each.
+    files: of kind "files", [path within `place`, repo, licence, stamp] of each.
     part: the row group of a parquet file, or the shard of a data set.
+    stamp: of the one file. A stamp is "SIZE-MTIME" in bytes and nanoseconds, other where a file has changed since.
     """
 
     source: int
@@ -49,3 +52,4 @@ class Unit:
     place: str
     files: list[list[str]] = field(default_factory=list)
     part: int = 0
+    stamp: str = ""

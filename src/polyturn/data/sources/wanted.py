@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from polyturn.data.config import Config
 from polyturn.data.languages import by_name, candidates, detect, is_binary
 from polyturn.data.languages import ending as name_ending
-from polyturn.data.licences import allowed
+from polyturn.data.licences import allowed, of_header, of_saying
 from polyturn.data.optout import OptOut
 from polyturn.data.prose import PROSE, prose_of, turns_to_prose
 from polyturn.data.sources.types import Dropped, Raw
@@ -31,6 +31,7 @@ class Wanted:
         self.languages = frozenset(config.data.languages)
         self.prose = config.source[source].prose
         self.optout = _optout(config.filter.optout)
+        self.licence_named = lru_cache(1 << 12)(of_saying)
         self.licence_allowed = lru_cache(1 << 12)(lambda licence: allowed(licence, config.filter.licences))
 
     def size(self, size: int) -> str | None:
@@ -39,11 +40,10 @@ class Wanted:
             return "empty"
         return "too-small" if size < self.rules.smallest else "too-large" if size > self.rules.largest else None
 
-    def origin(self, repo: str, licence: str | None) -> str | None:
-        """Why nothing is taken from a repository, or None."""
-        if self.optout.lists_repo(repo):
-            return "opt-out"
-        return None if self.licence_allowed(licence or "") else "licence"
+    def owner(self, repo: str, path: str) -> str | None:
+        """Why nothing is taken from a repository, or None. Where its name is that of a folder, others may be too."""
+        by_path = (not repo or path.startswith(f"{repo}/")) and self.optout.lists_folder(path.rpartition("/")[0])
+        return "opt-out" if by_path or self.optout.lists_repo(repo) else None
 
     def name(self, path: str) -> str | None:
         """Why a file of this name is left out, or None: its text has to be looked at."""
@@ -58,15 +58,24 @@ class Wanted:
         return None if not self.languages or self.languages.intersection(found) else "language"
 
     def document(self, id: str, path: str, data: bytes, repo: str, licence: str | None, language: str) -> Raw | Dropped:
-        """The document, or why not. language: "" for unknown; it is then taken from the path and the text."""
+        """The document, or why not.
+
+        Args:
+            licence: as the source says it; an SPDX line in the file itself decides.
+            language: "" for unknown; it is then taken from the path and the text.
+        """
         language = language or by_name(path)
+        own = of_header(data)
+        licence = own if own is not None else licence and self.licence_named(licence)
 
         def dropped(reason: str) -> Dropped:
             return Dropped(id, len(data), language, reason)
 
-        reason = self.size(len(data)) or self.origin(repo, licence)
+        reason = self.size(len(data)) or self.owner(repo, path)
         if reason:
             return dropped(reason)
+        if not self.licence_allowed(licence or ""):
+            return dropped("licence")
         if b"\0" in data:
             return dropped("binary")
         try:
@@ -85,4 +94,4 @@ class Wanted:
             return dropped("unknown-language")
         if self.languages and language not in self.languages:
             return dropped("language")
-        return Raw(id, repo, path, text.encode(), licence, language)
+        return Raw(id, repo, path, text.encode(), licence, language, len(data))

@@ -1,0 +1,43 @@
+"""One process among many: `jax.distributed`, for clusters that tell it what it must know and for those that do not.
+
+    processes("auto")                                    # Slurm, Kubernetes (JobSet, indexed jobs), Open MPI, TPU pods
+    processes("10.0.0.1:1234", count=2, index=0)         # the address of process 0, the same in all of them
+
+To be called before anything asks JAX for its devices.
+"""
+
+import atexit
+from typing import Any
+
+import jax
+
+from polyturn.utils.errors import UserError
+
+
+def processes(coordinator: str, count: int | None = None, index: int | None = None) -> None:
+    """Join the other processes of a job; returns when all of them are there.
+
+    Args:
+        coordinator: `auto`, or HOST:PORT of process 0.
+        count: processes in all; with `auto` the cluster tells.
+        index: the number of this one, from 0; with `auto` the cluster tells.
+
+    Raises:
+        UserError: the cluster is none that JAX knows, arguments are missing, or not all processes came.
+    """
+    known: dict[str, Any]
+    if coordinator == "auto":
+        known = {"num_processes": count, "process_id": index}
+    elif count is None or index is None or not 0 <= index < count:
+        raise UserError("With an address, say how many processes there are and which one this is (0 is the first).")
+    else:
+        known = {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
+    try:
+        jax.distributed.initialize(**known)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"Cannot join the other processes ({reason}); check that all are running and that the address of process 0 "
+            "can be reached, or give it as HOST:PORT."
+        ) from error
+    atexit.register(jax.distributed.shutdown)
