@@ -118,10 +118,10 @@ def ours(setting: Setting, shape: Shape) -> dict[str, Any]:
     """Measure Polyturn's step."""
     import jax
     import numpy as np
-    from polyturn.model.compute import Compute
 
     from polyturn.data.batches import with_targets
     from polyturn.model.attention import check_documents, choose
+    from polyturn.model.compute import Compute
     from polyturn.model.config import ModelConfig
     from polyturn.train.config import OptimizerConfig, TrainConfig
     from polyturn.train.step import start, train_step
