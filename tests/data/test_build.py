@@ -256,6 +256,7 @@ def begin(config: Path, out: Path, finished: bool) -> None:
     loaded = load(str(config))
     out.mkdir()
     building._claim(loaded, out, TOKENIZER)
+    building._units(loaded, out)
     if finished:
         (out / "report.json").write_text('{"sets": {}}')
 
@@ -290,6 +291,7 @@ def test_what_kills_leave_behind_is_removed(config: Path, built: Path, tmp_path:
     leave(out / ".report.json.0123abcd.part")
     leave(out / ".train.0123abcd.part" / "00000.tokens")
     leave(out / ".train.4567cdef.old" / "index.json")
+    leave(out / ".units.4567cdef.part" / "00000.json")
     leave(out / "dropped" / ".read-00000.parquet.0123abcd.part")
     leave(out / "work" / "read" / ".00000.json.0123abcd.part")
     run(config, out, workers=1)
@@ -333,7 +335,7 @@ def test_files_and_bytes_add_up_in_every_stage_and_language(config: Path, built:
             mine = [
                 each.size
                 for each in gone
-                if (each.language or "?") == row.language and each.reason.split(" of ")[0] == row.outcome
+                if (each.language or "(unknown)") == row.language and each.reason.split(" of ")[0] == row.outcome
             ]
             assert (row.documents, row.size) == (len(mine), sum(mine))
 

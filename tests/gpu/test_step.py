@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from polyturn.model.compute import Compute
 
 from polyturn.data.batches import Batch, with_targets
 from polyturn.model.attention import choose
+from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.train.config import OptimizerConfig, TrainConfig
 from polyturn.train.step import start, train_step

@@ -10,7 +10,7 @@ Nothing is allocated and nothing is compiled.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -85,7 +85,7 @@ def _kept(model: ModelConfig, compute: Compute, tensor: int, rows: int, row: int
     return one + (rows - 1) * (two - one)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _traced(model: ModelConfig, compute: Compute, tensor: int, rows: int, row: int) -> int:
     """`_kept`, from a trace. Weights are left out, and so is the head's gradient, which the loss takes on its way."""
     config = TrainConfig(model, OptimizerConfig(1.0, 1.0, 0), steps=1, rows=rows, compute=compute)

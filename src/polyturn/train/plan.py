@@ -14,7 +14,7 @@ from polyturn.model.config import MLP_RATIO, ModelConfig
 from polyturn.model.params import check_mesh
 from polyturn.parallel.mesh import AXES, MeshShape
 from polyturn.train.config import TrainConfig
-from polyturn.train.flops import Device, per_step, per_token
+from polyturn.train.flops import Device, per_step
 from polyturn.train.memory import Memory, memory
 
 USABLE = 0.9  # of a device's memory: the rest is for the runtime, for messages, and for the estimate's error
