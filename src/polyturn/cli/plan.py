@@ -49,7 +49,9 @@ def plan(
     parts = [_changed(part, mesh, rows, accumulate, remat) for part in _parts(recipe)]
     if not 0 < utilisation <= 1:
         raise UserError(f"--utilisation is a share of the peak, above 0 and at most 1, not {utilisation}.")
-    os.environ["JAX_PLATFORMS"] = "cpu"  # the devices of this machine stay untouched; and plugins compile without theirs
+    os.environ["JAX_PLATFORMS"] = (
+        "cpu"  # the devices of this machine stay untouched; and plugins compile without theirs
+    )
 
     from polyturn.train import plan as planning
     from polyturn.train.flops import by_name
@@ -141,7 +143,8 @@ def _table(name: str, p: "Plan", compiled: "Compiled | None", better: "Plan | No
     room = f"{USABLE:.0%} of {p.device.memory / GIB:.1f} GiB"
     micro = config.micro_rows(config.mesh)
     lines = [
-        f"{name}: {config.model.parameters / 1e9:.3g}B parameters on {config.mesh.size} x {p.device.name}, {config.mesh}",
+        f"{name}: {config.model.parameters / 1e6:,.4g}M parameters",
+        f"{config.mesh.size} x {p.device.name}, {config.mesh}",
         f"{config.rows} rows of {p.row} tokens a step, {p.tokens:,} tokens; {_way(p)}",
         "",
         "Memory of each device      GiB",
@@ -163,7 +166,9 @@ def _table(name: str, p: "Plan", compiled: "Compiled | None", better: "Plan | No
     lines += ["", *_time(p, FORMULA)]
     if better:
         lines += ["", f"What fits, with the smallest expected time: {better.config.mesh}; {_way(better)}:"]
-        lines += [f"  {better.memory.total / GIB:.2f} GiB a device, {better.seconds:.3g} s a step, {better.days:.3g} days"]
+        lines += [
+            f"  {better.memory.total / GIB:.2f} GiB a device, {better.seconds:.3g} s a step, {better.days:.3g} days"
+        ]
     elif not p.fits:
         lines += ["", f"Nothing fits on {config.mesh.size} such devices; take more of them, or larger ones."]
     return "\n".join(lines) + "\n"
