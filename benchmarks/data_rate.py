@@ -10,8 +10,8 @@ any tokenizer that it brings), tokens by the same tokenizer, shuffled. Ours is `
 besides: with the same filters and two workers, which the ratio is of; the same with one; and with all that the shipped
 config does (Python must parse, secrets and addresses are replaced).
 
-A rate is of megabytes (10^6) of source read, per second and core. Peak memory is of all processes of a side together,
-sampled. The peer is installed into .venv-datatrove of this checkout, or run in --peer-python, which has it. The last
+A rate is of megabytes (10^6) of source read, per second and core. Peak memory and seconds of processor are of all
+processes of a side together, sampled; the latter say more where the machine has other work. The peer is installed into .venv-datatrove of this checkout, or run in --peer-python, which has it. The last
 line of output is one JSON object.
 """
 
@@ -103,31 +103,42 @@ if __name__ == "__main__":
 """
 
 
-class Memory:
-    """The largest sum of the resident memory of a process and its descendants, in MiB, sampled."""
+class Use:
+    """What a process and its descendants use, sampled: the largest sum of resident MiB, and seconds of processor."""
 
     def __init__(self, process: int) -> None:
         self.peak = 0.0
+        self._seconds: dict[int, float] = {}
         self._process = process
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
+    @property
+    def seconds(self) -> float:
+        """Of those that have ended too, but for what they did since the last look."""
+        return sum(self._seconds.values())
+
     def _watch(self) -> None:
         while os.path.exists(f"/proc/{self._process}"):
-            self.peak = max(self.peak, sum(map(self._resident, self._family())) / 2**20)
-            time.sleep(0.5)
+            family = self._family()
+            self.peak = max(self.peak, sum(map(self._resident, family)) / 2**20)
+            time.sleep(0.2)
 
     def _family(self) -> list[int]:
         parents: dict[int, int] = {}
+        seconds: dict[int, float] = {}
         for name in os.listdir("/proc"):
             if name.isdigit():
                 try:
-                    parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+                    fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
                 except OSError:
                     continue
+                parents[int(name)] = int(fields[1])
+                seconds[int(name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         family = [self._process]
         for member in family:
             family += [process for process, parent in parents.items() if parent == member]
+        self._seconds |= {process: seconds[process] for process in family if process in seconds}
         return family
 
     @staticmethod
@@ -138,26 +149,27 @@ class Memory:
             return 0
 
 
-def timed(command: list[str], **settings: object) -> tuple[float, float, str]:
-    """Seconds, peak MiB and output of a command."""
+def timed(command: list[str], **settings: object) -> tuple[dict[str, float], str]:
+    """Seconds, seconds of processor and peak MiB of a command, and its output."""
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **settings)  # pyright: ignore
-    memory = Memory(process.pid)
+    use = Use(process.pid)
     output = process.communicate()[0]
     if process.returncode:
         raise SystemExit(f"{command[:4]} failed")
-    return time.perf_counter() - begun, memory.peak, output
+    seconds = time.perf_counter() - begun
+    return {"seconds": round(seconds, 1), "cpu_s": round(use.seconds, 1), "peak_mib": round(use.peak)}, output
 
 
 def ours(config: Path, folder: Path, workers: int) -> dict[str, object]:
     """Our pipeline from files to shards."""
     command = [sys.executable, "-m", "polyturn.cli.main", "data", "build", str(config), "--out", str(folder)]
-    seconds, peak, output = timed([*command, "--workers", str(workers), "--json"])
+    figures, output = timed([*command, "--workers", str(workers), "--json"])
     report = json.loads(output)
     read = sum(size for found in report["outcomes"]["Python"].values() for size in [found[1]])
-    figures = {"seconds": round(seconds, 1), "peak_mib": round(peak), "mb": round(read / 1e6, 1)}
     return figures | {
-        "mb_per_s_per_core": round(read / 1e6 / seconds / workers, 2),
+        "mb": round(read / 1e6, 1),
+        "mb_per_s_per_core": round(read / 1e6 / figures["seconds"] / workers, 2),
         "times": json.loads((folder / "times.json").read_text()),
     }
 
@@ -166,7 +178,7 @@ def peer(python: str, config: Path, folder: Path, workers: int) -> dict[str, obj
     """The peer, on the same texts."""
     loaded, size = load(str(config)), 0
     (folder / "input").mkdir(parents=True)
-    units = sources.units(loaded)
+    units = list(sources.units(loaded))
     for number, unit in enumerate(units):
         with open(folder / "input" / f"{number:05}.jsonl", "w") as file:
             for raw in sources.read(loaded, unit):
@@ -183,10 +195,10 @@ def peer(python: str, config: Path, folder: Path, workers: int) -> dict[str, obj
     }
     tokenizer = str(resolve(DEFAULT) / "tokenizer.json")
     command = [python, str(script), str(folder), str(len(units)), str(workers), tokenizer]
-    seconds, peak, output = timed(command, env=environment, stderr=subprocess.DEVNULL)
-    figures = {"seconds": round(seconds, 1), "peak_mib": round(peak), "mb": round(size / 1e6, 1)}
+    figures, output = timed(command, env=environment, stderr=subprocess.DEVNULL)
     times = json.loads(output.strip().split("\n")[-1])
-    return figures | {"mb_per_s_per_core": round(size / 1e6 / seconds / workers, 2), "times": times}
+    rate = round(size / 1e6 / figures["seconds"] / workers, 2)
+    return figures | {"mb": round(size / 1e6, 1), "mb_per_s_per_core": rate, "times": times}
 
 
 def main() -> None:
@@ -211,7 +223,11 @@ def main() -> None:
     rates = {name: float(str(figures["mb_per_s_per_core"])) for name, figures in results.items()}
     versions = {name: version(name) for name in ("daft", "tokenizers", "numpy")}
     host = {"cpus": len(os.sched_getaffinity(0)), "kernel": platform.release(), "python": platform.python_version()}
-    ratios = {"datatrove": round(rates["ours"] / rates["datatrove"], 2)}
+    cpu = {name: float(str(figures["mb"])) / float(str(figures["cpu_s"])) for name, figures in results.items()}
+    ratios = {
+        "datatrove": round(rates["ours"] / rates["datatrove"], 2),
+        "datatrove, by processor seconds": round(cpu["ours"] / cpu["datatrove"], 2),
+    }
     mine = {name: results[name] for name in ("ours", "one worker", "all filters")}
     print(
         json.dumps(

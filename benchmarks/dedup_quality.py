@@ -162,7 +162,7 @@ def exact(one: set[int], other: set[int]) -> float:
 
 def run_set(text: str) -> set[int]:
     """A text as the set of its runs of tokens."""
-    return set(runs(tokens(text)).tolist())
+    return set(runs(tokens(text, "Python")).tolist())
 
 
 def recall(texts: list[str], signatures: np.ndarray, sets: list[set[int]]) -> list[dict[str, object]]:
@@ -171,7 +171,7 @@ def recall(texts: list[str], signatures: np.ndarray, sets: list[set[int]]) -> li
     for name, change in changes(texts.pop()).items():
         rng = random.Random(1)
         changed = [change(text, rng) for text in texts]
-        after = np.stack([signature(text) for text in changed])
+        after = np.stack([signature(text, "Python") for text in changed])
         index = np.mean([exact(run_set(text), before) for text, before in zip(changed, sets, strict=False)])
         row: dict[str, object] = {"change": name, "Jaccard": float(index)}
         for threshold in THRESHOLDS:
@@ -192,7 +192,7 @@ def precision(texts: list[str], signatures: np.ndarray, sets: list[set[int]]) ->
     natural = np.array([exact(sets[i], sets[j]) for i, j in pairs])
     rng = random.Random(2)
     blends = [blend(texts[i], texts[j], rng) for i, j in rng.sample(pairs.tolist(), 2_000)]
-    ones, others = (np.stack([signature(side) for side in sides]) for sides in zip(*blends, strict=True))
+    ones, others = (np.stack([signature(side, "Python") for side in sides]) for sides in zip(*blends, strict=True))
     index = np.array([exact(run_set(one), run_set(other)) for one, other in blends])
     rows: list[dict[str, object]] = []
     for threshold in THRESHOLDS:
@@ -227,12 +227,12 @@ def blend(one: str, other: str, rng: random.Random) -> tuple[str, str]:
 # ---- the estimator, against one that needs a single permutation
 
 
-def one_permutation(text: str) -> np.ndarray:
+def one_permutation(text: str, language: str) -> np.ndarray:
     """uint32 [128]: the least hash of each of 128 ranges; an empty range borrows from the next full one.
 
     Shrivastava and Li, "Densifying one permutation hashing via rotation for fast near neighbor search", 2014.
     """
-    hashes = np.unique(runs(tokens(text)))
+    hashes = np.unique(runs(tokens(text, language)))
     ranges = (hashes >> np.uint32(25)).astype(np.int64)
     full, firsts = np.unique(ranges, return_index=True)
     entries = np.empty(PERMUTATIONS, np.uint32)
@@ -257,14 +257,14 @@ def estimators(texts: list[str]) -> list[dict[str, object]]:
                 for place in rng.sample(range(len(words)), max(round(limit * 0.03), 1)):
                     changed[place] = "changed"
                 one, other = " ".join(words), " ".join(changed)
-                estimate = float(similarity(estimator(one), estimator(other)))
+                estimate = float(similarity(estimator(one, ""), estimator(other, "")))
                 errors.append(estimate - exact(run_set(one), run_set(other)))
             row[f"{limit} runs"] = float(np.mean(np.square(errors)) ** 0.5)
         seconds = []
         for _ in range(5):
             began = time.perf_counter()
             for text in texts:
-                estimator(text)
+                estimator(text, "Python")
             seconds.append(time.perf_counter() - began)
         row["MB/s"] = size / sorted(seconds)[2]
         rows.append(row)
@@ -287,7 +287,7 @@ def main() -> None:
     """Measure and print."""
     began = time.monotonic()
     texts = originals()
-    signatures = np.stack([signature(text) for text in texts])
+    signatures = np.stack([signature(text, "Python") for text in texts])
     sets = [run_set(text) for text in texts]
     parts = {
         "recall": recall(list(texts), signatures, sets),

@@ -28,7 +28,7 @@ from polyturn.data import shards
 from polyturn.data.batches import Batch
 from polyturn.data.packing import best_fit
 from polyturn.data.sampler import Mixture, as_batch
-from polyturn.data.shards import About, Shards
+from polyturn.data.shards import About, Rows, Shards
 
 VOCAB, PAD = 8192, 1
 GOAL = 50e6
@@ -85,7 +85,7 @@ def peer(one: Shards, folder: Path, size: int, steps: int) -> dict[str, float] |
     except ModuleNotFoundError:
         return None
     library: Any = datasets
-    tokens, segments = one.read(np.arange(len(one)))
+    tokens, segments, _ = one.read(np.arange(len(one)))
     columns = {"tokens": tokens.astype(np.uint16), "segments": segments.astype(np.uint16)}
     kind = library.Features({name: library.Sequence(library.Value("uint16"), tokens.shape[1]) for name in columns})
     library.disable_progress_bars()
@@ -95,7 +95,8 @@ def peer(one: Shards, folder: Path, size: int, steps: int) -> dict[str, float] |
 
     def batch(step: int) -> Batch:
         read = rows[order[np.arange(step * size, (step + 1) * size) % len(order)]]
-        return as_batch(read["tokens"].astype(np.int32), read["segments"].astype(np.int32))
+        tokens, segments = read["tokens"].astype(np.int32), read["segments"].astype(np.int32)
+        return as_batch(Rows(tokens, segments, segments > 0))
 
     assert batch(0).targets.shape == (size, tokens.shape[1])
     return {"one_part_tokens_per_s": rate(batch, steps)}

@@ -101,6 +101,11 @@ def test_a_k_above_n_is_absent_everywhere(tmp_path: Path) -> None:
         assert "pass_at_100" not in text
 
 
+def test_a_k_that_is_absent_is_named_with_the_reason(tmp_path: Path) -> None:
+    text = " ".join(report([written(tmp_path, run(LOW, ks=(1, 10, 100)))], "table", width=200).split())
+    assert "Not there for k = 100: pass@k takes at least k samples of every case." in text
+
+
 @pytest.mark.parametrize("format", ["table", "markdown"])
 def test_a_partial_run_says_so_in_words(tmp_path: Path, format: Format) -> None:
     text = " ".join(report([written(tmp_path, run(LOW, drop=13))], format).split())
@@ -152,6 +157,22 @@ def test_the_best_temperature_of_each_k(tmp_path: Path) -> None:
     assert best[1]["chosen_from"] == [0.2, 0.8]  # the partial run is not chosen from
     header, cells = markdown_tables(report([folder], "markdown"))["mtpb, grader strict: pass@k"]
     assert cells[header.index("pass@1")].startswith("50.0 T 0.2 [")
+
+
+def test_strict_comes_first_and_modes_in_the_order_of_the_docs(tmp_path: Path) -> None:
+    modes = ("oracle", "concat", "single", "multi")
+    folder = written(tmp_path, *(run(LOW, mode=mode, grader=g) for mode in modes for g in ("original", "strict")))
+    tables = markdown_tables(report([folder], "markdown"))
+    rates = [title for title in tables if title.endswith(": 8 problems")]
+    assert rates == ["mtpb, grader strict: 8 problems", "mtpb, grader original: 8 problems"]
+    assert [row[1] for row in tables[rates[0]][1:]] == ["multi", "single", "concat", "oracle"]
+    assert [each["grader"] for each in as_json(folder)["runs"]] == ["strict"] * 4 + ["original"] * 4
+
+
+def test_a_note_stands_once(tmp_path: Path) -> None:
+    folder = written(tmp_path, *(run(LOW, mode=mode, grader=g) for mode in "ab" for g in ("original", "strict")))
+    lines = [line for line in report([folder], "table", width=300).splitlines() if line.endswith(".")]
+    assert len(lines) == len(set(lines)) == 3
 
 
 def test_modes_are_compared_with_multi_and_models_with_the_first_given(tmp_path: Path) -> None:
@@ -300,6 +321,16 @@ def test_published_scores_stand_apart(tmp_path: Path) -> None:
     assert [row[-1] for row in rows[1:]] == ["published, unverified"] * (len(rows) - 1)
     assert ["CodeGen-Mono 350M", "multi", "16.98"] in [row[:3] for row in rows]
     assert len(tables["mtpb, grader strict: 8 problems"]) == 2
+
+
+def test_published_scores_of_other_problems_say_so(tmp_path: Path) -> None:
+    other = written(tmp_path / "other", run(LOW, settings={"errata_version": None}))
+    same = written(tmp_path / "same", run(LOW, settings={"errata_version": 1}))
+    plus = written(tmp_path / "plus", run(LOW, benchmark="humaneval", mode="single", grader="tests"))  # ids p0, p1, ...
+    for folder, fits in ((other, False), (same, True), (plus, False)):
+        text = report([folder], "table", with_published=True, width=200)
+        assert ("Of other problems than those measured here" in text) != fits
+        assert list(as_json(folder, with_published=True)["published_data"].values()) == [fits]
 
 
 def test_csv_has_runs_only(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def mtpb(tmp_path: Path) -> Benchmark:
 
 @pytest.fixture
 def nothing_said() -> None:
-    from runs import said
+    from small_runs import said
 
     said.clear()
 

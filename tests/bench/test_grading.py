@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made import Listed, problems_file, right, tasks_file, write_lines
-from runs import FULL, QUICK, draw, files, grade, said
+from small_runs import FULL, QUICK, draw, files, grade, said
 
 from polyturn.analysis.perplexity import study
 from polyturn.analysis.report import report
@@ -64,6 +64,13 @@ def test_bad_samples_are_told(tmp_path: Path, record: dict[str, str], says: str)
     benchmark = read_benchmark("humaneval", tasks_file(tmp_path))
     with pytest.raises(UserError, match=says):
         runner.take_samples(write_lines(tmp_path / "samples.jsonl", [record]), tmp_path / "run", benchmark)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_without_samples_is_told(tmp_path: Path) -> None:
+    benchmark = read_benchmark("humaneval", tasks_file(tmp_path))
+    with pytest.raises(UserError, match=r"samples\.jsonl holds no samples"):
+        runner.take_samples(write_lines(tmp_path / "samples.jsonl", []), tmp_path / "run", benchmark)
     assert not (tmp_path / "run").exists()
 
 
@@ -238,6 +245,22 @@ def test_the_files_own_solutions_pass(tmp_path: Path, mtpb: Benchmark) -> None:
         for grader in benchmark.graders:
             verdicts = [result.verdict for _, result in grade_references(benchmark, grader, conditions)]
             assert verdicts == ["passed", "passed"]
+
+
+def test_a_damaged_verdict_is_left_out_and_graded_again(tmp_path: Path, mtpb: Benchmark) -> None:
+    draw(tmp_path / "run", mtpb, Listed(), n=1)
+    before = grade(tmp_path / "run", mtpb, "strict")
+    whole = files(tmp_path / "run")
+    journal = tmp_path / "run" / "graded" / "multi-t0.2-strict.jsonl"
+    lines = journal.read_text().splitlines()
+    damaged = [lines[0][:20], lines[1].replace('"verdict"', '"word"'), lines[2], "[1]"]
+    journal.write_text("\n".join(damaged) + "\n" + lines[3][:5])  # the last a kill left
+    assert grade(tmp_path / "run", mtpb, "strict") == before
+    assert [line for line in said if "damaged" in line] == [
+        f"{journal}: left out 3 damaged lines; what stood there is graded again."
+    ]
+    assert files(tmp_path / "run") == whole
+    assert sorted(journal.read_text().splitlines()) == sorted(lines)
 
 
 # ---- where programs break

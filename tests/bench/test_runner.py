@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from made import PROBLEMS, Listed, mixed, problems_file, right, tasks_file, write_lines
-from runs import draw, files, grade, said, settings
+from small_runs import draw, files, grade, said, settings
 
 from polyturn.bench import runner
 from polyturn.bench.benchmarks import Benchmark, read_benchmark

@@ -256,12 +256,13 @@ def begin(config: Path, out: Path, finished: bool) -> None:
     loaded = load(str(config))
     out.mkdir()
     building._claim(loaded, out, TOKENIZER)
+    building._units(loaded, out)
     if finished:
         (out / "report.json").write_text('{"sets": {}}')
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != LOCK}
 
 
 def test_files_that_are_not_opened_may_come_and_go(config: Path, tmp_path: Path) -> None:
@@ -290,10 +291,11 @@ def test_what_kills_leave_behind_is_removed(config: Path, built: Path, tmp_path:
     leave(out / ".report.json.0123abcd.part")
     leave(out / ".train.0123abcd.part" / "00000.tokens")
     leave(out / ".train.4567cdef.old" / "index.json")
+    leave(out / ".units.4567cdef.part" / "00000.json")
     leave(out / "dropped" / ".read-00000.parquet.0123abcd.part")
     leave(out / "work" / "read" / ".00000.json.0123abcd.part")
     run(config, out, workers=1)
-    assert not list(out.rglob(".*"))
+    assert {path.name for path in out.rglob(".*")} == {LOCK}
     assert bytes_of(out) == bytes_of(built)
 
 
@@ -333,7 +335,7 @@ def test_files_and_bytes_add_up_in_every_stage_and_language(config: Path, built:
             mine = [
                 each.size
                 for each in gone
-                if (each.language or "?") == row.language and each.reason.split(" of ")[0] == row.outcome
+                if (each.language or "(unknown)") == row.language and each.reason.split(" of ")[0] == row.outcome
             ]
             assert (row.documents, row.size) == (len(mine), sum(mine))
 

@@ -1,4 +1,4 @@
-"""The survivors are the smallest ids of the components of similar texts, in whatever order anything comes."""
+"""Components of similar texts, in whatever order anything comes, each known by its smallest number."""
 
 import random
 
@@ -7,66 +7,68 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyturn.data.components import alike, survivors
+from polyturn.data.components import alike, connect
 from polyturn.data.minhash import similarity
 
-PAIRS = st.lists(st.tuples(st.integers(0, 30).map(str), st.integers(0, 30).map(str)))
+PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))
 
 
-def components(edges: list[tuple[str, str]]) -> dict[str, str]:
-    """By spreading the smallest id until nothing changes."""
-    labels = {name: name for edge in edges for name in edge}
+def components(edges: list[tuple[int, int]]) -> list[int]:
+    """By spreading the smallest number until nothing changes."""
+    labels = list(range(31))
     for _ in labels:
         for one, other in edges:
             labels[one] = labels[other] = min(labels[one], labels[other])
     return labels
 
 
-@given(PAIRS, st.randoms())
-def test_survivors_are_the_smallest_of_each_component_in_any_order(
-    edges: list[tuple[str, str]], rng: random.Random
+def connected(*edges: list[tuple[int, int]] | np.ndarray, count: int = 31) -> list[int]:
+    labels = np.arange(count)
+    for some in edges:
+        connect(labels, np.array(some, np.int64).reshape(-1, 2))
+    return labels.tolist()
+
+
+@given(PAIRS, st.randoms(), st.integers(0, 99))
+def test_labels_are_the_smallest_of_each_component_in_any_order(
+    edges: list[tuple[int, int]], rng: random.Random, at: int
 ) -> None:
     expected = components(edges)
     shuffled = [(a, b) if rng.random() < 0.5 else (b, a) for a, b in rng.sample(edges, len(edges))]
-    assert survivors(edges) == survivors(shuffled) == expected
-    assert list(survivors(shuffled)) == sorted(expected)
+    assert connected(edges) == connected(shuffled) == connected(edges[:at], edges[at:]) == expected
 
 
 def test_a_chain_of_a_hundred_thousand_is_one_component() -> None:
-    names = [f"{i:06d}" for i in range(100_000)]
-    found = survivors(zip(reversed(names[1:]), reversed(names[:-1]), strict=True))
-    assert set(found.values()) == {"000000"}
-    assert len(found) == len(names)
+    chain = np.arange(100_000)
+    edges = np.stack([chain[1:], chain[:-1]], axis=1)
+    assert set(connected(edges[::-1], count=len(chain))) == {0}
 
 
 @given(
     st.lists(st.lists(st.integers(0, 1), min_size=6, max_size=6), max_size=9),
     st.sampled_from([0.5, 0.7, 1]),
-    st.randoms(),
+    PAIRS,
 )
 def test_a_bucket_s_edges_connect_as_all_similar_pairs_do(
-    rows: list[list[int]], threshold: float, rng: random.Random
+    rows: list[list[int]], threshold: float, before: list[tuple[int, int]]
 ) -> None:
     signatures = np.array(rows, np.uint32).reshape(-1, 6)
-    names = [f"id{i}" for i in range(len(rows))]
+    before = [pair for pair in before if max(pair) < len(rows)]
     every = [
-        (names[i], names[j])
-        for i in range(len(rows))
-        for j in range(i)
-        if similarity(signatures[i], signatures[j]) >= threshold
+        (i, j) for i in range(len(rows)) for j in range(i) if similarity(signatures[i], signatures[j]) >= threshold
     ]
-    order = rng.sample(range(len(rows)), len(rows))
-    found = alike(names, signatures, threshold)
-    assert found == alike([names[i] for i in order], signatures[order], threshold)
-    assert survivors(found) == components(every)
-    assert all(one < other for one, other in found)
+    found = alike(signatures, threshold)
+    assert connected(found) == components(every)
+    assert (found[:, 0] < found[:, 1]).all()
+    known = np.array(components(before)[: len(rows)], np.int64)
+    assert connected(before, alike(signatures, threshold, known)) == components(before + every)
 
 
 @pytest.mark.parametrize("members", [0, 1])
 def test_a_bucket_of_one_or_none_has_no_edge(members: int) -> None:
-    assert alike(["a"][:members], np.zeros((members, 128), np.uint32), 0.7) == []
+    assert alike(np.zeros((members, 128), np.uint32), 0.7).shape == (0, 2)
 
 
 def test_a_thousand_copies_take_as_many_comparisons() -> None:
-    names = [f"{i:05d}" for i in range(5_000)]
-    assert alike(names, np.ones((5_000, 128), np.uint32), 0.7) == [("00000", name) for name in names[1:]]
+    found = alike(np.ones((5_000, 128), np.uint32), 0.7)
+    assert found.tolist() == [[0, n] for n in range(1, 5_000)]

@@ -159,7 +159,7 @@ def test_only_python_is_parsed_and_only_where_that_is_asked_for() -> None:
         ("int x; // some\n/* and\nmore */ int y;\n", "C", "// some/* and\nmore */"),
         ('char *s = "// none /* none */"; // some\n', "C++", "// some"),
         ("const s = `// none`; /* some */\n", "JavaScript", "/* some */"),
-        ("x /* never closed", "Go", "/* never closed"),
+        ("x /* never closed // one\ny = '// none'", "Go", "// one"),
     ],
 )
 def test_comments_are_found_and_strings_are_not(text: str, language: str, commented: str) -> None:

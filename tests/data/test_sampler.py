@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from polyturn.data import shards
 from polyturn.data.packing import best_fit
-from polyturn.data.sampler import Mixture, as_batch, permuted
+from polyturn.data.sampler import InOrder, Mixture, as_batch, permuted
 from polyturn.data.shards import About, Shards
 from polyturn.utils.errors import UserError
 
@@ -147,8 +147,8 @@ def test_documents_of_a_row_are_apart_or_not(three: list[Shards]) -> None:
     assert joined.weights.tolist() == [[1, 1, 1, 1, 1, 1, 0, 0]] * 4
     for batch in (apart, joined):
         assert batch.targets[:, :-1].tolist() == batch.tokens[:, 1:].tolist()
-    tokens, segments = three[0].read(np.array([3]))
-    assert as_batch(tokens, segments).segments.tolist() == segments.tolist()
+    rows = three[0].read(np.array([3]))
+    assert as_batch(rows).segments.tolist() == rows.segments.tolist()
 
 
 def test_prefetch_gives_the_batches_and_ends(three: list[Shards]) -> None:
@@ -187,3 +187,28 @@ def test_what_is_no_mixture(three: list[Shards], tmp_path: Path) -> None:
         Mixture([(one, 1), (made(tmp_path / "long", 3, 9, row=16), 1)], 0)
     with pytest.raises(UserError, match="different tokenizers"):
         Mixture([(one, 1), (made(tmp_path / "other", 3, 9, "u"), 1)], 0)
+
+
+def test_validation_takes_each_row_once_on_any_number_of_hosts(three: list[Shards]) -> None:
+    held = InOrder(three[0])
+    size = 8
+    batches = -(-len(three[0]) // size) + 1  # one more than there are rows for
+    whole = [held.batch(step, size) for step in range(batches)]
+    tokens = np.concatenate([batch.tokens for batch in whole])
+    weights = np.concatenate([batch.weights for batch in whole])
+    assert (tokens[: len(three[0])] == three[0].read(np.arange(len(three[0]))).tokens).all()
+    assert not weights[len(three[0]) :].any()
+    assert weights[: len(three[0])].any(1).all()
+    for step, batch in enumerate(whole):
+        halves = [held.batch(step, size, host, 2) for host in range(2)]
+        assert (np.concatenate([half.tokens for half in halves]) == batch.tokens).all()
+        assert (np.concatenate([half.weights for half in halves]) == batch.weights).all()
+
+
+def test_the_digest_tells_what_would_give_other_batches(three: list[Shards]) -> None:
+    def digest(weights: tuple[int, int], seed: int = 0, separate: bool = True) -> str:
+        return Mixture(list(zip(three[:2], weights, strict=True)), seed, separate=separate).digest()
+
+    assert digest((1, 1)) == digest((2, 2))  # the same shares
+    assert len({digest((1, 1)), digest((1, 2)), digest((1, 1), seed=1), digest((1, 1), separate=False)}) == 4
+    assert InOrder(three[0]).digest() != InOrder(three[1]).digest()

@@ -48,7 +48,8 @@ def test_rows_come_back(tmp_path_factory: pytest.TempPathFactory, seeds: list[in
     opened = shards.open(folder)
     assert len(opened) == sum(len(p.tokens) for p in packs)
     assert {len(p.tokens) for p in opened.packs[:-1]} <= {max(1, int(kib * KIB_ROWS))}
-    tokens, segments = opened.read(np.arange(len(opened)))
+    tokens, segments, learned = opened.read(np.arange(len(opened)))
+    assert (learned == (segments > 0)).all()
     assert (tokens == np.concatenate([p.tokens for p in packs])).all()
     n = 0
     for packed in packs:
@@ -58,11 +59,36 @@ def test_rows_come_back(tmp_path_factory: pytest.TempPathFactory, seeds: list[in
             assert segments[n].tolist() == wanted + [0] * (ROW - len(wanted))
             n += 1
     order = np.random.default_rng(0).permutation(len(opened))
-    mixed, mixed_segments = opened.read(order)
+    mixed, mixed_segments, _ = opened.read(order)
     assert (mixed == tokens[order]).all()
     assert (mixed_segments == segments[order]).all()
     assert opened.read(order[:0])[0].shape == (0, ROW)
     assert shards.verify(folder) == []
+
+
+def test_what_is_to_be_learned_comes_back(tmp_path: Path) -> None:
+    """A prompt is read and not learned; across shards, and for rows whose length is no multiple of eight."""
+    rng = np.random.default_rng(4)
+    documents = [rng.integers(2, VOCAB, n) for n in rng.integers(1, 40, 60)]
+    marks = [rng.random(len(document)) < 0.5 for document in documents]
+    packed = best_fit(documents, 29, VOCAB, PAD, marks)
+    shards.write(tmp_path / "s", [packed], vocab=VOCAB, pad_id=PAD, about=ABOUT, megabytes=1 / 1024)
+    opened = shards.open(tmp_path / "s")
+    assert len(opened.packs) > 1
+    tokens, segments, learned = opened.read(np.arange(len(opened)))
+    pairs = sorted((int(t), bool(m)) for t, m in zip(tokens[segments > 0], learned[segments > 0], strict=True))
+    every = zip(np.concatenate(documents), np.concatenate(marks), strict=True)
+    assert pairs == sorted((int(t), bool(m)) for t, m in every)
+    assert not learned[segments == 0].any()
+    again, _, learned_again = opened.read(np.array([5, 2]))
+    assert (learned_again == learned[[5, 2]]).all()
+    assert (again == tokens[[5, 2]]).all()
+    assert shards.verify(tmp_path / "s") == []
+    plain = best_fit(documents, 29, VOCAB, PAD)
+    with pytest.raises(UserError, match="mixed"):
+        shards.write(tmp_path / "t", [packed, plain], vocab=VOCAB, pad_id=PAD, about=ABOUT)
+    with pytest.raises(ValueError, match="as many marks"):
+        best_fit(documents, 29, VOCAB, PAD, [mark[:-1] for mark in marks])
 
 
 def test_bytes_depend_on_the_rows_and_not_on_how_they_come(tmp_path: Path) -> None:

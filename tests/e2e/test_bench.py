@@ -29,7 +29,7 @@ PROBLEMS = [
         ],
         "outputs": [["ranch", "cargo"], ["biscuit"]],
         "reference": ["{name} = {words}", "", ""],
-        "max_gen_length": 48,
+        "max_gen_length": 24,
     },
     {
         "id": "sum",
@@ -40,7 +40,7 @@ PROBLEMS = [
         "inputs": [{"g": [3, 4]}, {"g": [10, -2, 5]}],
         "outputs": [7, 13],
         "reference": ["g = {g}", "print(sum(g))"],
-        "max_gen_length": 48,
+        "max_gen_length": 24,
     },
     {
         "id": "twice",
@@ -55,9 +55,18 @@ PROBLEMS = [
         ],
         "inputs": [{"name": "box", "words": ["ranch", "journey"]}, {"name": "row", "words": ["mask", "biscuit"]}],
         "outputs": [["journey"], ["biscuit"]],
-        "max_gen_length": 48,
+        "max_gen_length": 24,
     },
 ]
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one command has compiled, the next ones find: a folder for all tests here."""
+    cache = tmp_path_factory.getbasetemp() / "compiled"
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 @pytest.fixture
@@ -95,6 +104,7 @@ def lines_of(path: Path) -> int:
 def test_killed_at_any_moment_a_run_ends_the_same(tmp_path: Path, command: list[str]) -> None:
     whole = subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, timeout=300)
     assert whole.returncode == 0, whole.stderr
+    assert "Loading polyturn-micro-mono." in whole.stderr
     assert "oracle: 2 of 3 problems" in whole.stderr
     # our engine tells samples in groups: in multi those of two turns, then those of three, then those of four
     moments = [("samples/multi-t0.8.jsonl", 2), ("samples/multi-t0.8.jsonl", 7), ("graded/multi-t0.8-strict.jsonl", 2)]

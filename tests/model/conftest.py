@@ -1,5 +1,8 @@
 """A small model with weights large enough that every one of them matters."""
 
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,8 @@ import pytest
 
 from polyturn.model.config import ModelConfig
 from polyturn.model.params import ArrayInfo, Params, describe, is_info
+
+sys.path.insert(0, str(Path(__file__).parent))  # attention_oracle, which tests on GPUs share
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,7 @@ def test_lines_that_cannot_be_read_are_reported_and_the_rest_runs(tmp_path: Path
     lines: list[tuple[bytes, str]] = [
         (b'{"id": "a", "program": "print(1)"}', ""),
         (b'{"id": "b", "program": ', "not JSON"),
+        (b'{"id": "\t"}', "Invalid control character at column 9"),
         (b"\xff\xfe", "not UTF-8"),
         (b"[1]", "not an object"),
         (b"", ""),

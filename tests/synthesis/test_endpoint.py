@@ -188,6 +188,20 @@ def test_a_server_that_stumbles_is_asked_again(fault: str, url: str) -> None:
     assert bodies == [bodies[0]] * module.ATTEMPTS
 
 
+def test_a_request_that_is_sent_again_is_told_once_for_all(url: str) -> None:
+    said: list[str] = []
+    ask(Endpoint(url, "m", say=said.append), *(f"fault 503 2 {n}" for n in range(6)))
+    (sentence,) = said
+    assert sentence.startswith(f"{url}/completions: it answered 503")
+    assert sentence.endswith("; trying again in 1 s.")
+    said.clear()
+    with pytest.raises(UserError, match=r"last time the connection failed \(.*refused\)"):
+        ask(Endpoint("http://127.0.0.1:9/v1", "m", say=said.append), "x")
+    assert len(said) == 1
+    assert "refused); trying again" in said[0]
+    assert "Errno" not in said[0]
+
+
 def test_an_answer_that_takes_too_long_is_asked_for_again(url: str) -> None:
     assert ask(Endpoint(url, "m", timeout_s=0.3), "fault hang 1")[0].text == "seed = 0\n"
 
@@ -218,7 +232,7 @@ def test_no_more_requests_a_minute_than_allowed(url: str) -> None:
 
 
 GIVEN_UP = {
-    "drop": "RemoteProtocolError|ReadError",
+    "drop": r"the connection failed \(\w",
     "truncated": "JSON",
     "page": "JSON",
     "429": "429",
@@ -244,7 +258,7 @@ def test_what_stays_wrong_is_one_sentence_without_the_key(fault: str, said: str,
 
 
 def test_nobody_there() -> None:
-    with pytest.raises(UserError, match=r"ConnectError.*see that the server runs"):
+    with pytest.raises(UserError, match=r"the connection failed \(.*refused\); see that the server runs"):
         ask(Endpoint("http://127.0.0.1:9/v1", "m"), "x")
 
 

@@ -73,6 +73,14 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, says: str) -> None:
         list(read_jsonl(path))
 
 
+def test_the_column_of_what_is_wrong_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    for line, says in (('{"a": "\t"}', "Invalid control character at column 8"), ("{", "in double quotes at column 2")):
+        path.write_text(line)
+        with pytest.raises(UserError, match=says):
+            list(read_jsonl(path))
+
+
 def test_gzip_is_unpacked_and_a_cut_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl.gz"
     packed = gzip.compress(b"".join(json.dumps({"id": n}).encode() + b"\n" for n in range(1000)))

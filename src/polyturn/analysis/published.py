@@ -6,11 +6,14 @@ and docs/benchmarks.md say, so a difference of a few points means nothing.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from polyturn.bench.results import Run
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,16 @@ def published(benchmarks: Iterable[str]) -> list[Published]:
 def protocol(benchmark: str) -> str:
     """How the published scores of a benchmark came about."""
     return _data()["protocol"][benchmark]
+
+
+def is_published_data(run: Run) -> bool:
+    """Whether a run is of the problems that the published scores are of, as far as ids tell.
+
+    MTPB is known by its shape, as for the errata. HumanEval+ has HumanEval's ids, and other tests.
+    """
+    if run.benchmark == "mtpb":
+        return run.settings.get("errata_version") is not None
+    return run.benchmark == "humaneval" and all(re.fullmatch(r"HumanEval/\d+", task) for task in run.scores)
 
 
 @cache

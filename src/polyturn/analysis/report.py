@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polyturn.analysis.compare import Best, Comparison, best_temperatures, compare, differing
-from polyturn.analysis.published import Published, protocol, published
+from polyturn.analysis.published import Published, is_published_data, protocol, published
 from polyturn.analysis.studies import perplexities, read_study, study_tables
 from polyturn.analysis.tables import Table, to_markdown, to_terminal
+from polyturn.bench.benchmarks import place
+from polyturn.bench.grading import KS
 from polyturn.bench.results import DIGITS, SAMPLING, Interval, Run, RunKey, read_results
 from polyturn.utils.errors import UserError
 
@@ -59,17 +61,18 @@ def report(
             replace(t, title=f"{folder}: {t.title}") if len(folders) > 1 else t
             for t in study_tables(folder, read_results(folder))
         ]
+    tables = _each_note_once(tables)
     return to_markdown(tables) if format == "markdown" else to_terminal(tables, width)
 
 
 def read_all(folders: Sequence[str | Path]) -> list[Run]:
-    """The runs of all folders, in their order. Raises UserError like `report`."""
+    """The runs of all folders, in their order, those of a folder by grader and mode. Raises UserError like `report`."""
     if not folders:
         raise UserError("Give at least one folder with results.")
     where: dict[RunKey, str | Path] = {}
     runs: list[Run] = []
     for folder in folders:
-        for run in read_results(folder):
+        for run in sorted(read_results(folder), key=lambda run: place(run.mode, run.grader)):
             if run.key in where:
                 raise UserError(f"{where[run.key]} and {folder} both hold the run {run.key}; give one of them only.")
             where[run.key] = folder
@@ -90,17 +93,28 @@ def all_tables(runs: Sequence[Run], rows: Sequence[Published]) -> list[Table]:
             for grader, of_grader in _by(of_file, lambda run: run.grader):
                 title = f"{benchmark}, grader {grader}" + (f", data {data[:8]}" if len(files) > 1 else "")
                 tables += _tables_of(title, of_grader, name)
-        tables += _published_tables(benchmark, [row for row in rows if row.benchmark == benchmark])
+        tables += _published_tables(benchmark, [row for row in rows if row.benchmark == benchmark], of_benchmark)
     return tables
+
+
+def _each_note_once(tables: Sequence[Table]) -> list[Table]:
+    """The tables without the notes that stand below an earlier one."""
+    seen: set[str] = set()
+    found: list[Table] = []
+    for table in tables:
+        found.append(replace(table, notes=[note for note in table.notes if note not in seen]))
+        seen.update(table.notes)
+    return found
 
 
 def _tables_of(title: str, runs: Sequence[Run], name: Name) -> list[Table]:
     tables = [_rates(title, runs, name)]
     best = best_temperatures(runs)
     if any(choice.k > 1 or len(choice.runs) > 1 for choice in best):
-        tables.append(_pass_at(title, best, name))
+        tables.append(_pass_at(title, best, runs, name))
     compared = compare(runs)
     for mode, others in _by([c for c in compared if c.of == "mode"], lambda c: c.a.mode):
+        others.sort(key=lambda c: place(c.b.mode, c.b.grader))
         tables.append(_differences(f"{title}: mode {mode} less the mode named", others, lambda c: c.b, name))
     for base, others in _by([c for c in compared if c.of == "model"], lambda c: name(c.b)):
         tables.append(_differences(f"{title}: the model named less {base}", others, lambda c: c.a, name))
@@ -124,7 +138,7 @@ def _rates(title: str, runs: Sequence[Run], name: Name) -> Table:
         ]
         for run in runs
     ]
-    notes = ["In percent, with the 95 % interval over problems. T: temperature. n: samples a case."]
+    notes = ["Percent, with the 95 % interval over problems. T: temperature. n: samples a case."]
     notes += ["fair: without the cases that no right program passes."] if fair else []
     notes += ["guess: always the commonest answer."] if guess else []
     rates = ["pass rate", *(["guess"] if guess else [])]
@@ -158,7 +172,7 @@ def _context_notes(runs: Iterable[Run], name: Name) -> list[str]:
     ]
 
 
-def _pass_at(title: str, best: Sequence[Best], name: Name) -> Table:
+def _pass_at(title: str, best: Sequence[Best], runs: Sequence[Run], name: Name) -> Table:
     ks = sorted({choice.k for choice in best})
     rows = []
     for _, choices in _by(best, lambda choice: choice.run.key._replace(temperature=None)):
@@ -168,9 +182,12 @@ def _pass_at(title: str, best: Sequence[Best], name: Name) -> Table:
     notes: list[str] = []
     if any(len(choice.runs) > 1 for choice in best):
         notes.append(
-            "At the best temperature T of those that were run, for each k on its own, as in the CodeGen paper. "
-            "Choosing makes a score look better than it is, a little; the intervals do not count that."
+            "Each k at the temperature T that is best for it, as in the CodeGen paper; that choice flatters a little, "
+            "which the intervals do not count."
         )
+    absent = [str(k) for k in KS if not all(str(k) in run.pass_at for run in runs)]
+    if absent:
+        notes.append(f"Not there for k = {', '.join(absent)}: pass@k takes at least k samples of every case.")
     if any(choice.run.partial for choice in best):
         notes.append("* partial, see above.")
     return Table(f"{title}: pass@k", ["model", "mode", *(f"pass@{k}" for k in ks)], rows, 2, notes)
@@ -203,8 +220,8 @@ def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Co
             ]
         )
     notes = [
-        "Differences of pass rate in points, on the problems N that both have, with their 95 % intervals. p: sign-flip "
-        "test, of each row by itself. detects: the true difference that N problems show in about 4 of 5 tries."
+        "Points of pass rate on the N problems that both have, with 95 % intervals. p: sign-flip test of the row. "
+        "detects: the difference that N problems show in 4 of 5 tries."
     ]
     notes += ["* partial, see above."] if any(c.a.partial or c.b.partial for c in compared) else []
     notes += [
@@ -215,7 +232,7 @@ def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Co
     return Table(title, ["model", "mode", "T", "N", "difference", "p", "detects"], rows, 2, notes)
 
 
-def _published_tables(benchmark: str, rows: Sequence[Published]) -> list[Table]:
+def _published_tables(benchmark: str, rows: Sequence[Published], runs: Sequence[Run]) -> list[Table]:
     if not rows:
         return []
     ks = sorted({int(k) for row in rows for k in row.pass_at})
@@ -232,6 +249,8 @@ def _published_tables(benchmark: str, rows: Sequence[Published]) -> list[Table]:
     ]
     columns = ["model", "mode", *(["pass rate"] if rated else []), *(f"pass@{k}" for k in ks), "status"]
     notes = [f"Protocol: {protocol(benchmark)}. The source of each row: --format json."]
+    if not all(map(is_published_data, runs)):
+        notes.insert(0, "Of other problems than those measured here: the two do not compare.")
     return [Table(f"{benchmark}: published by others, not measured here", columns, lines, 2, notes)]
 
 
@@ -319,6 +338,10 @@ def _json(folders: Sequence[str | Path], runs: Sequence[Run], rows: Sequence[Pub
         content |= {name: found} if found else {}
     if with_published:
         content["published"] = [asdict(row) for row in rows]
+        content["published_data"] = {
+            benchmark: all(map(is_published_data, of_benchmark))
+            for benchmark, of_benchmark in _by(runs, lambda run: run.benchmark)
+        }
     return json.dumps(content, indent=1) + "\n"
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from polyturn.analysis.tables import Table
+from polyturn.bench.benchmarks import place
 from polyturn.bench.results import Run
-from polyturn.utils.errors import UserError
+from polyturn.utils.errors import UserError, reason
 
 SCHEMA = 1
 ENDED = ("passed", "wrong", "syntax", "name", "type", "value", "import", "other", "timeout", "memory", "context")
@@ -29,7 +30,9 @@ def read_study(folder: str | Path, file: str) -> list[Record]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); grade the samples again with `polyturn bench grade`.") from None
+        raise UserError(
+            f"{path} is damaged ({reason(error)}); grade the samples again with `polyturn bench grade`."
+        ) from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA or not isinstance(content.get("runs"), list):
         raise UserError(f"{path} is of another version; grade the samples again with `polyturn bench grade`.")
     return content["runs"]
@@ -45,7 +48,7 @@ def perplexities(folder: str | Path, runs: Sequence[Run]) -> tuple[list[Record],
 
 def study_tables(folder: str | Path, runs: Sequence[Run]) -> list[Table]:
     """All tables of a folder's studies; runs: its results. Raises UserError like `read_study`."""
-    turns = read_study(folder, "turns.json")
+    turns = sorted(read_study(folder, "turns.json"), key=lambda run: place(run["mode"], run["grader"]))
     grader = turns[0]["grader"] if turns else ""
     tables = [_endings(grader, [run for run in turns if run["grader"] == grader])] if turns else []
     for mode in dict.fromkeys(run["mode"] for run in turns):
@@ -55,6 +58,7 @@ def study_tables(folder: str | Path, runs: Sequence[Run]) -> list[Table]:
             tables += [_turns(lowest)] if mode == "multi" else []
             tables += [_cuts(lowest)]
     studies, stale = perplexities(folder, runs)
+    studies.sort(key=lambda study: place(study["mode"], study["grader"]))
     if studies or stale:
         tables.append(_prompts(studies, stale))
         tables += _by_turns(studies)
@@ -69,7 +73,7 @@ def _endings(grader: str, runs: Sequence[Record]) -> Table:
         total = sum(run["outcomes"].values())
         shares = [_percent(run["outcomes"].get(name, 0), total) for name in names]
         rows.append([run["mode"], _heat(run), str(total), *shares])
-    notes = ["In percent of all programs (in oracle, one for each turn), by kind of exception or by verdict."]
+    notes = ["Percent of all programs (in oracle, one for each turn), by verdict or kind of exception."]
     return Table(f"How programs ended, grader {grader}", ["mode", "T", "N", *names], rows, 1, notes)
 
 
@@ -80,8 +84,8 @@ def _turns(run: Record) -> Table:
         alive = _percent(turn["alive"], turn["written"])
         rows.append([str(turn["turn"]), str(turn["written"]), alive, str(turn["blamed"]), broke or "–"])
     notes = [
-        "runs: percent of the programs with this turn that ran beyond it. broke: how others raised in it. blamed: "
-        "programs that broke for it, here or in a later turn that misses a name whose intent was this one."
+        "runs: percent of the programs that ran beyond this turn. broke: how others raised in it. blamed: programs "
+        "that broke for it, here or in a later turn that misses a name of this one."
     ]
     if run["unknown"]:
         broke = ", ".join(f"{name} {count}" for name, count in _commonest(run["unknown"]))

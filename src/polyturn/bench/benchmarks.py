@@ -17,7 +17,9 @@ can cheat it. `strict` and `original` are told apart in `docs/graders.md`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -32,11 +34,14 @@ from polyturn.bench.tasks import Task, Tasks, read_tasks
 from polyturn.sandbox import Isolation, Limits, Result, grade_functions
 from polyturn.synthesis.turns import Turn, program_source
 from polyturn.utils.errors import UserError
+from polyturn.utils.jsonl import read_jsonl
 
 type Name = Literal["humaneval", "mbpp", "mtpb"]
 type Mode = Literal["multi", "single", "concat", "oracle"]
 type Grader = Literal["tests", "inproc", "strict", "original"]
 
+MODES: tuple[Mode, ...] = get_args(Mode.__value__)
+GRADERS: tuple[Grader, ...] = ("strict", "original", "tests", "inproc")  # in the order of reports
 MAX_TOKENS = 512  # of a function; HumanEval's longest reference takes about 400 tokens of GPT-2's tokenizer
 
 
@@ -83,6 +88,12 @@ class Benchmark(Protocol):
         ...
 
 
+def place(mode: str, grader: str) -> tuple[int, int]:
+    """Where results stand among others: by grader, then by mode, in the orders above; unknown ones last."""
+    known = (GRADERS.index(grader) if grader in GRADERS else len(GRADERS),)  # pyright: ignore[reportArgumentType]
+    return (*known, MODES.index(mode) if mode in MODES else len(MODES))  # pyright: ignore[reportArgumentType]
+
+
 def read_benchmark(name: Name, path: Path, max_tokens: int | None = None, chat: bool = False) -> Benchmark:
     """A benchmark from its file.
 
@@ -97,11 +108,38 @@ def read_benchmark(name: Name, path: Path, max_tokens: int | None = None, chat: 
     """
     if max_tokens is not None and max_tokens < 1:
         raise UserError(f"--max-tokens is {max_tokens}; give 1 or more.")
-    if name == "mtpb":
-        if max_tokens is not None:
-            raise UserError("The problems of mtpb say how long a turn may get; leave --max-tokens out.")
-        return TurnBenchmark(name, read_problems(path))
-    return TaskBenchmark(name, read_tasks(path, name), max_tokens or MAX_TOKENS, chat)
+    if name == "mtpb" and max_tokens is not None:
+        raise UserError("The problems of mtpb say how long a turn may get; leave --max-tokens out.")
+    try:
+        if name == "mtpb":
+            return TurnBenchmark(name, read_problems(path))
+        return TaskBenchmark(name, read_tasks(path, name), max_tokens or MAX_TOKENS, chat)
+    except UserError:
+        _check_kind(name, path)
+        raise
+
+
+def _check_kind(name: Name, path: Path) -> None:
+    """Raise UserError where a file that is no good as one of this benchmark is something else altogether."""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(64).lstrip()
+        if start and not start.startswith((b"{", b"\x1f\x8b", b"\xef\xbb\xbf{")):
+            raise UserError(f"{path} is not a file of JSON lines; give {name}'s own, .jsonl or .jsonl.gz.")
+    fields: set[str] = set()
+    with suppress(UserError):
+        fields.update(*(record for _, record in islice(read_jsonl(path), 1)))
+    for other, typical in _TYPICAL.items():
+        if typical <= fields and other != name:
+            raise UserError(
+                f"{path} looks like a file of {other}, not of {name}; give the file of {name}, or say {other}."
+            )
+
+
+_TYPICAL: dict[Name, set[str]] = {
+    "humaneval": {"task_id", "entry_point", "test"},
+    "mbpp": {"task_id", "code"},
+    "mtpb": {"prompts", "inputs"},
+}
 
 
 class TaskBenchmark:
@@ -160,7 +198,7 @@ class TaskBenchmark:
 class TurnBenchmark:
     """Programs to write turn by turn, and the value each must print."""
 
-    modes: tuple[Mode, ...] = get_args(Mode.__value__)
+    modes: tuple[Mode, ...] = MODES
     graders: tuple[Grader, ...] = ("strict", "original")
     max_tokens: int | None = None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from polyturn.utils.atomic import replacing
-from polyturn.utils.errors import UserError
+from polyturn.utils.errors import UserError, reason
 from polyturn.utils.progress import Counter
 
 CHUNK = 1 << 20
@@ -61,5 +61,5 @@ def _download(source: str, path: Path) -> None:
                     counter.show(file.tell(), int(size) if size else None)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise UserError(
-            f"Cannot fetch {source} ({error}); try again, or fetch it yourself and give its path."
+            f"Cannot fetch {source} ({reason(error)}); try again, or fetch it yourself and give its path."
         ) from None

@@ -16,6 +16,7 @@ from typing import Any
 
 from polyturn.bench import breaks, results
 from polyturn.bench.benchmarks import Benchmark, Grader
+from polyturn.bench.graded import drop_damaged, to_record
 from polyturn.bench.runner import Say, mode_of, sort_samples
 from polyturn.bench.samples import Key, Sample, Settings, locked, read_settings
 from polyturn.sandbox import Isolation, Limits, Result, ensure_sound
@@ -180,8 +181,9 @@ def _grade(
         *(conditions.isolation.level, conditions.isolation.allow_weaker, conditions.versions()),
     ]
     digests = {s.key: _digest(s, held) for s in samples if not s.too_long}
+    drop_damaged(path, say)
     with Journal(path) as journal, Counter(f"graded {path.stem}") as counter:
-        known: dict[str, dict[str, Any]] = {r["digest"]: r for r in journal.records if "digest" in r}
+        known: dict[str, dict[str, Any]] = {record["digest"]: record for record in journal.records}
         missing = {digests[s.key]: s for s in samples if s.key in digests and digests[s.key] not in known}
         failed: dict[str, str] = {}
         for _ in range(2):  # what the sandbox failed on is tried once more
@@ -195,7 +197,7 @@ def _grade(
                     if result.verdict == "internal-error":
                         failed[digest] = result.error.message if result.error else "no reason given"
                     else:
-                        known[digest] = _record(digest, result)
+                        known[digest] = to_record(digest, result)
                         journal.append(known[digest])
                     counter.show(len(missing) - len(todo) + done, len(missing))
             if not failed:
@@ -212,16 +214,6 @@ def _grade(
 def _digest(sample: Sample, held: list[Any]) -> str:
     text = json.dumps([sample.key.task, sample.key.case, sample.completion, bool(sample.codes), held])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _record(digest: str, result: Result) -> dict[str, Any]:
-    error = result.error
-    return {
-        "digest": digest,
-        "verdict": result.verdict,
-        "error": None if error is None else {"type": error.type, "message": error.message[:500], "line": error.line},
-        "layers": list(result.layers),
-    }
 
 
 def _outcomes(

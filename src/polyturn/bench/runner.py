@@ -204,9 +204,11 @@ def take_samples(path: Path, folder: Path, benchmark: Benchmark) -> None:
     """Put a samples file of another tool into a folder, ready to be graded.
 
     Raises:
-        UserError: the file is damaged or has unknown ids, or the folder holds another run.
+        UserError: the file is empty, damaged, or has unknown ids, or the folder holds another run.
     """
     samples = list(read_foreign(path))
+    if not samples:
+        raise UserError(f"{path} holds no samples; give a file with a task_id and a completion in each line.")
     check_known(path, samples, benchmark, GIVEN)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     settings = Settings(benchmark.name, benchmark.digest, path.name, digest, None, None, None, None)

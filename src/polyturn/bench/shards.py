@@ -7,11 +7,13 @@ of an oracle sample are in one shard.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from polyturn.bench.graded import drop_damaged
 from polyturn.bench.samples import Key, Sample, locked, open_run, read_samples, read_settings
 from polyturn.utils.atomic import replacing, write_text
 from polyturn.utils.errors import UserError
@@ -32,7 +34,7 @@ def shard_of(key: Key, shards: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % shards
 
 
-def merge(parts: Sequence[Path], folder: Path) -> None:
+def merge(parts: Sequence[Path], folder: Path, say: Callable[[str], None]) -> None:
     """Put the shards of one run together in a new folder, whole or not at all. What was graded stays graded.
 
     Raises:
@@ -49,9 +51,16 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
     have = sorted(parse_shard(s.shard) for s in settings)
     wanted = [(part, have[0][1]) for part in range(have[0][1])]
     if have != wanted:
+        if wanted == [(0, 1)]:
+            raise UserError("These are whole runs and not shards; `polyturn bench report` shows them side by side.")
         missing = sorted(set(wanted) - set(have))
-        which = ", ".join(f"{part}/{of}" for part, of in missing)
-        raise UserError(f"These are not the shards of one run, each once; missing: {which or 'none'}.")
+        surplus = sorted((Counter(have) - Counter(wanted)).elements())
+        wrong = [
+            f"{word}: {', '.join(f'{i}/{n}' for i, n in which)}"
+            for word, which in (("missing", missing), ("one too many", surplus))
+            if which
+        ]
+        raise UserError(f"These are not the shards of one run, each once; {', '.join(wrong)}.")
     with ExitStack() as stack, replacing(folder) as new:
         for part in parts:
             stack.enter_context(locked(part))
@@ -60,6 +69,8 @@ def merge(parts: Sequence[Path], folder: Path) -> None:
             samples = _together([part / "samples" / name for part in parts])
             write_text(new / "samples" / name, "".join(json.dumps(s.to_json()) + "\n" for s in samples))
         for name in _names(parts, "graded"):
+            for part in parts:
+                drop_damaged(part / "graded" / name, say)
             lines = [line for part in parts for line in _whole_lines(part / "graded" / name)]
             write_text(new / "graded" / name, "".join(f"{line}\n" for line in dict.fromkeys(lines)))
 

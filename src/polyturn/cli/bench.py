@@ -35,9 +35,8 @@ class Grading:
 
     def chosen(self, benchmark: "Benchmark") -> "tuple[Grader, ...]":
         """The graders, by default all but `inproc`."""
-        usual = tuple(grader for grader in benchmark.graders if grader != "inproc")
-        graders: tuple[Grader, ...] = _choices("graders", self.graders, benchmark.graders, usual)
-        return graders
+        usual: tuple[Grader, ...] = tuple(grader for grader in benchmark.graders if grader != "inproc")
+        return _choices("graders", self.graders, benchmark.graders, usual)
 
     def conditions(self) -> "Conditions":
         """How programs are run. UserError or SandboxError for what is out of its range, or packages not there."""
@@ -272,7 +271,7 @@ def merge(parts: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path) -
 
     if not parts:
         raise UserError("Give the folders of all shards.")
-    shards.merge(parts, out)
+    shards.merge(parts, out, _say)
     print(f"{len(parts)} shards are together in {out}; `polyturn bench grade {out} --data FILE` sums them up.")
 
 
@@ -297,13 +296,17 @@ def _completer(
 ) -> "Completer":
     if endpoint is None:
         from polyturn.api import load
+        from polyturn.hub.catalogue import DEFAULT
 
+        _say(f"Loading {model or DEFAULT}.")
         return load(model, strict=True)
     from polyturn.synthesis.endpoint import Endpoint
 
     if model is None:
         raise UserError("Say with --model which of the endpoint's models to ask.")
-    return Endpoint(endpoint, model, chat=chat, concurrency=concurrency, requests_per_minute=requests_per_minute)
+    return Endpoint(
+        endpoint, model, chat=chat, concurrency=concurrency, requests_per_minute=requests_per_minute, say=_say
+    )
 
 
 def _report(
@@ -343,7 +346,12 @@ def _versions(*names: str) -> str:
 
 def _tell(folder: Path) -> None:
     """Print the report of a folder, and say where its numbers are."""
+    from polyturn.bench.samples import read_settings
+
     print(_report([folder]))
+    shard = read_settings(folder).shard
+    if shard != "0/1":
+        _say(f"This is shard {shard}, a part of the run; `polyturn bench merge` puts all of them together.")
     _say(f"The numbers are in {folder / 'results.json'}; `polyturn bench report {folder}` prints them again.")
 
 

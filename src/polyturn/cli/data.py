@@ -40,6 +40,8 @@ def build(
     folder = resolve(chosen.data.tokenizer)
     report = built(chosen, out, folder, open_runner(runner, workers or _cpus(), address))
     print(json.dumps(report) if json_output else _table(report))
+    if not json_output:
+        print(f"Look at documents with `polyturn data show {out}`; docs/data.md says what each outcome means.")
 
 
 def show(
@@ -106,15 +108,15 @@ def verify(folder: Annotated[Path, tyro.conf.Positional]) -> int:
 
 
 def _table(report: dict[str, Any]) -> str:
-    """The report for people: 80 columns."""
-    from polyturn.data.show import outcomes, stages
+    """The report for people: 80 columns. Languages that nobody asked for share a line."""
+    from polyturn.data.show import outcomes, stages, together
 
     lines = [f"{'language':<18}{'outcome':<20}{'files':>12}{'bytes':>16}{'tokens':>14}", "-" * 80]
     before = ""
-    for row in outcomes(report):
+    for row in together(outcomes(report)):
         name = row.language if row.language != before else ""
-        tokens = f"{report['tokens'].get(row.language, 0):,}" if row.outcome == "kept" else ""
-        lines.append(f"{name:<18}{row.outcome:<20}{row.documents:>12,}{row.size:>16,}{tokens:>14}")
+        tokens = f"{report['tokens'].get(row.language, 0):>14,}" if row.outcome == "kept" else ""
+        lines.append(f"{name:<18}{row.outcome:<20}{row.documents:>12,}{row.size:>16,}{tokens}")
         before = row.language
     lines += ["", f"{'stage':<18}{'files in':>12}{'bytes in':>18}{'files out':>14}{'bytes out':>18}", "-" * 80]
     flows = stages(report)
@@ -128,7 +130,7 @@ def _table(report: dict[str, Any]) -> str:
 def _summary(report: dict[str, Any], kept: int) -> list[str]:
     """A sentence for everything else that is known of a build."""
     tokens, dropped = sum(report["tokens"].values()), report["dropped_tokens"]
-    lines = [f"{kept:,} files kept: {sum(report['text'].values()):,} bytes of text, {tokens:,} tokens."]
+    lines = [f"{kept:,} files kept: {sum(report['characters'].values()):,} characters of text, {tokens:,} tokens."]
     for name, found in report["sets"].items():
         share = 100 * found["tokens"] / (found["rows"] * report["row"])
         told = f"{found['rows']:,} rows of {report['row']:,} tokens, {share:.1f} % full"

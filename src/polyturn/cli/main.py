@@ -25,6 +25,7 @@ VERBS = {
     "data show": ("polyturn.cli.data:show", "what a build kept and dropped, and some of its documents"),
     "data verify": ("polyturn.cli.data:verify", "check the shards of a build, byte by byte"),
     "models": ("polyturn.cli.models:models", "the built-in models and what is in the local cache"),
+    "train export": ("polyturn.cli.train:export", "a checkpoint of a run -> a model folder"),
     "train": ("polyturn.cli.train:train", "a recipe, with overrides; resumes by itself"),
     "plan": ("polyturn.cli.plan:plan", "memory, FLOPs and time of a recipe on a mesh that is not there"),
     "tokenizer train": ("polyturn.cli.tokenizer:train", "a tokenizer from a corpus"),

@@ -2,9 +2,9 @@
 
     report = build(load("installed"), Path("corpus"), tokenizer=Path("tokenizer"), runner=open_runner("native", 2))
 
-    DIR/build.json     what is built: the config, the tokenizer's digest, the units of the sources, sizes and times
-                       of their files
-    DIR/work/          parts of each stage; gone when the build is done
+    DIR/build.json     what is built: the config, the tokenizer's digest
+    DIR/units/         the units of the sources, with sizes and times of their files
+    DIR/work/          the parts of each stage; gone when the build is done
     DIR/dropped/       every file that was not kept, with the reason
     DIR/report.json    documents and bytes in and out of each stage
     DIR/times.json     seconds that each stage took
@@ -16,6 +16,7 @@ Sources that change before a build is finished, or after, are noticed at the nex
 """
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -26,20 +27,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from polyturn.data import encode, shards, sources, stages
+from polyturn.data import duplicates, encode, shards, sources, stages
 from polyturn.data.config import URL, Config
 from polyturn.data.overlap import Overlap
 from polyturn.data.runner import Item, Runner, Task
-from polyturn.data.sources import Dropped, Unit, installed
+from polyturn.data.sources import installed
 from polyturn.data.sources.stamps import changed, stamped
 from polyturn.tokenizer import bpe
-from polyturn.utils.atomic import remove_leftovers, write_text
+from polyturn.utils.atomic import remove_leftovers, replacing, write_text
 from polyturn.utils.errors import UserError
 from polyturn.utils.lock import hold
 from polyturn.utils.progress import Counter as Progress
 
 VERSION = 2  # of everything that decides the bytes of the shards
-BUILD, REPORT, TIMES = "build.json", "report.json", "times.json"
+BUILD, REPORT, TIMES, UNITS = "build.json", "report.json", "times.json", "units"
 SETS = ("train", "validation")
 
 
@@ -62,10 +63,11 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
         )
     _check_ours(folder)
     with hold(folder, f"Another process is building in {folder}; wait for it, or choose another folder."):
-        remove_leftovers(folder, BUILD, REPORT, TIMES, *SETS)
+        remove_leftovers(folder, BUILD, REPORT, TIMES, UNITS, *SETS)
         for part in (folder / "dropped", *(folder / "work").glob("*")):
             remove_leftovers(part)
-        units = _claim(config, folder, tokenizer)
+        _claim(config, folder, tokenizer)
+        units = _units(config, folder)
         if _is_whole(folder):
             print(f"{folder} is already built, and its sources are as they were.", file=sys.stderr)
         else:
@@ -98,36 +100,51 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _build(
-    config: Config, folder: Path, tokenizer: Path, runner: Runner, units: Sequence[Unit], done: Callable[[str], None]
+    config: Config, folder: Path, tokenizer: Path, runner: Runner, units: int, done: Callable[[str], None]
 ) -> None:
-    work = folder / "work"
+    work, dropped = folder / "work", folder / "dropped"
     held_out = Overlap.from_files(config.decontaminate.files)  # mistakes in it are told before anything is read
-    parts: list[Item] = [{"part": part, "unit": asdict(unit)} for part, unit in enumerate(units)]
-    read = _stage(runner, stages.Read(config, work, folder / "dropped"), parts, work / "read", "units read")
+    numbers: list[Item] = [{"part": part} for part in range(units)]
+    read = _stage(runner, stages.Read(config, folder / UNITS, work, dropped), numbers, work / "read", "parts read")
     done("read")
-    documents = sum(each["documents"] for each in read)
-    if not documents:
+    if not any(each["documents"] for each in read):
         raise UserError(_nothing(read))
-    gone = _once(work / "gone.json", lambda: _find_duplicates(config, folder, runner, len(parts), documents))
+    gone = _once(work / "gone.json", lambda: _find_duplicates(config, work, dropped, runner, read))
+    if gone["held_back"] == gone["kept"]:
+        raise UserError(
+            f"All {gone['kept']} documents are held back for validation and none is left to train on; take more "
+            "documents or a smaller validation share in a new folder."
+        )
     done("duplicates")
-    buckets = max(1, sum(each["text"] for each in read) // stages.BUCKETS_BYTES)
+    buckets = stages.bucket_counts(config, sum(sum(each["groups"]) for each in read))
+    files = stages.token_files(each["groups"] for each in read)
     encoding = stages.Encode(config, work, tokenizer, buckets)
-    numbers: list[Item] = [{"part": part} for part in range(len(parts))]
-    encoded = _stage(runner, encoding, numbers, work / "encode", "units encoded")
+    encoded = _stage(runner, encoding, files, work / "encode", "parts encoded")
     done("encode")
-    held_back = any(each["languages"][1] for each in encoded)
-    packing = stages.Pack(config, work, tokenizer, len(parts))
-    places = [*([stages.VALIDATION] if held_back else []), *range(buckets)]
-    packed = _stage(runner, packing, [{"bucket": place} for place in places], work / "pack", "buckets packed")
+    packing = stages.Pack(config, work, tokenizer, len(files))
+    places: list[Item] = [{"place": place} for place in range(buckets.places)]
+    packed = _stage(runner, packing, places, work / "pack", "buckets packed")
     loaded = bpe.load(tokenizer)
     report = _report(config, read, gone, encoded, packed, held_out)
-    for number, name in enumerate(SETS[: 1 + held_back]):
-        rows = stages.read_packed(work, [place for place in places if (place < 0) == number])
-        about = _about(config, tokenizer, encoded, number)
-        megabytes = config.shard.megabytes
-        shards.write(folder / name, rows, vocab=loaded.size, pad_id=loaded.pad_id, about=about, megabytes=megabytes)
-        manifest = shards.open(folder / name).manifest
-        report["sets"][name] = {key: manifest[key] for key in ("documents", "rows", "pieces", "tokens", "sha256")}
+    chosen = {"train": range(buckets.validation, buckets.places), "validation": range(buckets.validation)}
+    rows = {name: sum(packed[place]["rows"] for place in places) for name, places in chosen.items()}
+    if not rows["train"]:
+        raise UserError(
+            f"The documents do not fill a row of {config.pack.row} tokens; take more documents, shorter rows, or "
+            'how = "best-fit" in a new folder.'
+        )
+    for number, name in enumerate(SETS):
+        if rows[name]:
+            shards.write(
+                folder / name,
+                stages.read_packed(work, chosen[name]),
+                vocab=loaded.size,
+                pad_id=loaded.pad_id,
+                about=_about(config, tokenizer, encoded, number),
+                megabytes=config.shard.megabytes,
+            )
+            manifest = shards.open(folder / name).manifest
+            report["sets"][name] = {key: manifest[key] for key in ("documents", "rows", "pieces", "tokens", "sha256")}
     done("pack")
     write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
 
@@ -156,33 +173,16 @@ def _once(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text())
 
 
-def _find_duplicates(config: Config, folder: Path, runner: Runner, parts: int, documents: int) -> dict[str, Any]:
-    """Find copies and near copies, leave the ids of each part in `gone/`, and count them by language."""
-    import pyarrow.parquet as pq
-
-    files = [folder / "work" / "documents" / f"{part:05}.parquet" for part in range(parts)]
+def _find_duplicates(config: Config, work: Path, dropped: Path, runner: Runner, read: Sequence[Item]) -> dict[str, Any]:
+    """Find copies and near copies, and leave them out."""
+    documents = [each["documents"] for each in read]
     with Progress("duplicates") as progress:
         progress.show(0, 2)
-        exact = stages.duplicates(runner, files, documents)
+        equal, similar = duplicates.find(config.dedup, work, runner, documents)
         progress.show(1, 2)
-        near = stages.near_duplicates(runner, files, documents, exact, config) if config.dedup.near else {}
+        left = duplicates.leave_out(work, dropped, documents, equal, similar)
         progress.show(2, 2)
-    counts: Counter[tuple[str, str]] = Counter()
-    sizes: Counter[tuple[str, str]] = Counter()
-    for file in files:
-        names = []
-        dropped = []
-        for row in pq.read_table(file, columns=["id", "language", "size"]).to_pylist():
-            reason = "duplicate" if row["id"] in exact else "near-duplicate" if row["id"] in near else ""
-            if reason:
-                names.append(row["id"])
-                first = exact.get(row["id"]) or near[row["id"]]
-                dropped.append(Dropped(row["id"], row["size"], row["language"], f"{reason} of {first}"))
-                counts[row["language"], reason] += 1
-                sizes[row["language"], reason] += row["size"]
-        stages.write_ids(folder / "work" / "gone" / file.name, names)
-        stages.write_dropped(folder / "dropped" / f"duplicates-{file.name}", dropped)
-    return {"counts": [[*key, counts[key], sizes[key]] for key in sorted(counts)]}
+    return left._asdict()
 
 
 # ---- what is said of it
@@ -222,9 +222,9 @@ def _report(
 ) -> dict[str, Any]:
     """All that `data show` tells: documents and bytes by language, stage and outcome, tokens by language, rows.
 
-    Bytes are those of files as they came; `text` is what is left of the kept ones: docstrings alone, placeholders for
-    secrets. What comes into a stage and is not dropped there comes out of it, and this is checked where two stages
-    count the same.
+    Bytes are those of files as they came; `characters` are what is left of the kept ones: docstrings alone,
+    placeholders for secrets. What comes into a stage and is not dropped there comes out of it, and this is checked
+    where two stages count the same.
     """
     outcomes: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     for language, outcome, count, size in [row for each in [*read, gone] for row in each["counts"]]:
@@ -235,12 +235,12 @@ def _report(
             outcomes[language]["kept"][0] -= count
             outcomes[language]["kept"][1] -= size
     documents: Counter[str] = Counter()
-    texts: Counter[str] = Counter()
+    characters: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
     redacted: Counter[str] = Counter()
-    for language, count, text, encoded_tokens in [row for each in encoded for row in each["counts"]]:
+    for language, count, length, encoded_tokens in [row for each in encoded for row in each["counts"]]:
         documents[language] += count
-        texts[language] += text
+        characters[language] += length
         tokens[language] += encoded_tokens
     for each in read:
         redacted.update(each["redacted"])
@@ -255,7 +255,7 @@ def _report(
         "config": config.digest(),
         "sources": _sources(config),
         "outcomes": {language: dict(sorted(outcomes[language].items())) for language in sorted(outcomes)},
-        "text": dict(sorted(texts.items())),
+        "characters": dict(sorted(characters.items())),
         "tokens": dict(sorted(tokens.items())),
         "redacted": dict(sorted(redacted.items())),
         "held_out": {"strings": held_out.strings, "short": held_out.short},
@@ -287,8 +287,8 @@ def _check_ours(folder: Path) -> None:
         raise UserError(f"{folder} holds files but no build, {strangers[0]} for one; choose a new folder.")
 
 
-def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
-    """The units of the build: of this folder's, if it holds one, and else of the sources as they are now."""
+def _claim(config: Config, folder: Path, tokenizer: Path) -> None:
+    """Make this the folder of the build, or see that it is."""
     mine = {
         "version": VERSION,
         "config": config.resolved(),
@@ -297,20 +297,36 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> list[Unit]:
     path = folder / BUILD
     if path.exists():
         try:
-            there = json.loads(path.read_text())
-            units = [Unit(**unit) for unit in there.pop("units")]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            there = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):
             raise UserError(f"{path} is damaged; remove {folder} and build anew.") from None
         other = _differing(there, mine)
         if other:
             raise UserError(f"{folder} holds a build with another {' and '.join(other)}; choose another folder.")
-        found = changed(config, units, map(stamped, sources.units(config)))
+        return
+    write_text(path, json.dumps(mine) + "\n")
+
+
+def _units(config: Config, folder: Path) -> int:
+    """How many units there are. They are listed once, each in a file of its own, and compared with what is there now.
+
+    Raises:
+        UserError: the sources have changed since.
+    """
+    place = folder / UNITS
+    if place.exists():
+        count = len(os.listdir(place))
+        found = changed(
+            config, (stages.read_unit(place, part) for part in range(count)), map(stamped, sources.units(config))
+        )
         if found:
             raise UserError(f"{found} since the build in {folder} began; choose another folder, or remove this one.")
-        return units
-    units = list(map(stamped, sources.units(config)))
-    write_text(path, json.dumps({**mine, "units": [asdict(unit) for unit in units]}) + "\n")
-    return units
+        return count
+    with replacing(place) as temporary:
+        temporary.mkdir()
+        for part, unit in enumerate(sources.units(config)):
+            stages.unit_path(temporary, part).write_text(json.dumps(asdict(stamped(unit))))
+    return part + 1
 
 
 def _differing(there: Any, mine: Any) -> list[str]:

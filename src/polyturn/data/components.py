@@ -1,55 +1,51 @@
-"""Which near-duplicates stay: one of each connected component, the smallest id.
+"""Which documents are connected by being alike, and the one of each component that stands for it: the smallest number.
 
-    edges = [edge for members, signatures in buckets for edge in alike(members, signatures, 0.7)]
-    survivors(edges)  # {"a.py": "a.py", "b.py": "a.py"}: b.py goes, a.py stays; who is in no edge stays too
+    edges = alike(signatures, 0.7)       # int64 [edges, 2] among the members of one bucket
+    labels = np.arange(documents)
+    connect(labels, edges)               # labels[n] is the smallest number that n is connected with
 
-A bucket is the texts that share a band (`minhash.bands`). Buckets are looked at each by itself, in any order and
-anywhere; only pairs of ids meet in one place. The result is a property of the set of texts alone: it does not depend on
-the order of buckets, of members or of edges.
+A bucket is the documents that share a band (`minhash.bands`). Buckets are looked at each by itself, in any order and
+anywhere; only pairs of numbers meet in one place. The components are a property of the set of documents alone: they do
+not depend on the order of buckets, of members or of edges.
 """
-
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from polyturn.data.minhash import similarity
 
 
-def alike(members: Sequence[str], signatures: np.ndarray, threshold: float) -> list[tuple[str, str]]:
-    """Edges (smaller id, larger id) that connect the members of a bucket as all pairs of similar ones would.
+def alike(signatures: np.ndarray, threshold: float, component: np.ndarray | None = None) -> np.ndarray:
+    """Edges that connect the members of a bucket as all pairs of similar ones would; int64 [edges, 2], smaller first.
 
     A pair that is connected already is not compared, so that a thousand copies cost a thousand comparisons.
 
     Args:
-        members: ids, each once.
         signatures: uint32 [members, permutations].
         threshold: the least estimated Jaccard index of an edge, from 0 to 1.
+        component: int64 [members]: members with the same number are known to be connected.
     """
-    order = sorted(range(len(members)), key=members.__getitem__)
-    names = [members[i] for i in order]
-    signatures = signatures[order]
-    component = np.arange(len(names))
-    edges = []
-    for i, name in enumerate(names[:-1]):
+    component = np.arange(len(signatures)) if component is None else component.copy()
+    edges: list[tuple[int, int]] = []
+    for i in range(len(signatures) - 1):
         others = i + 1 + np.flatnonzero(component[i + 1 :] != component[i])
-        for j in others[similarity(signatures[i], signatures[others]) >= threshold]:
+        for j in others[similarity(signatures[i], signatures[others]) >= threshold].tolist():
             if component[j] != component[i]:
-                edges.append((name, names[j]))
+                edges.append((i, j))
                 component[component == component[j]] = component[i]
-    return edges
+    return np.array(edges, np.int64).reshape(-1, 2)
 
 
-def survivors(edges: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """For each id in an edge, in order of ids, the smallest id of its component; a survivor maps to itself."""
-    parents: dict[str, str] = {}
+def connect(labels: np.ndarray, edges: np.ndarray) -> None:
+    """Join components, in place.
 
-    def root(name: str) -> str:
-        parents.setdefault(name, name)
-        while parents[name] != name:
-            parents[name] = name = parents[parents[name]]
-        return name
-
-    for one, other in edges:
-        smaller, larger = sorted((root(one), root(other)))
-        parents[larger] = smaller  # the root of each component is its smallest id
-    return {name: root(name) for name in sorted(parents)}
+    Args:
+        labels: int64 [documents]: the smallest number of each one's component, before and after.
+        edges: int64 [edges, 2], in any order.
+    """
+    while len(edges):
+        ends = labels[edges]
+        apart = ends[:, 0] != ends[:, 1]
+        edges, ends = edges[apart], ends[apart]
+        np.minimum.at(labels, ends.max(axis=1), ends.min(axis=1))
+        while (labels[labels] != labels).any():  # half as many steps to the smallest each time
+            labels[:] = labels[labels]

@@ -13,11 +13,10 @@ most 90 % are decimal or hexadecimal digits. It leaves open what exactly is meas
 """
 
 import ast
-import re
 import warnings
 from typing import Protocol
 
-from polyturn.data import generated
+from polyturn.data import comments, generated
 
 DECIMAL = b"0123456789"
 HEX_LETTERS = b"abcdefABCDEF"
@@ -136,21 +135,8 @@ def parses(text: str) -> bool:
     return True
 
 
-# Strings are matched so that what looks like a comment inside one is none. A docstring is a comment: a triple-quoted
-# string that begins a line. What is never closed ends with the line or the text, and no repetition gives back what it
-# took (`*+`), so that the time grows with the length of the text and no faster.
-_LONG = r"""(?:"{3}(?:[^"\\]+|\\.|"(?!""))*+(?:"{3}|\Z)|'{3}(?:[^'\\]+|\\.|'(?!''))*+(?:'{3}|\Z))"""
-_SHORT = r"""(?:"(?:[^"\\\n]+|\\.)*+"?|'(?:[^'\\\n]+|\\.)*+'?)"""
-_PYTHON = re.compile(rf"(?P<comment>\#[^\n]*|^[ \t]*[rRuU]?{_LONG})|{_LONG}|{_SHORT}", re.MULTILINE | re.DOTALL)
-_C = re.compile(rf"(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z))|{_SHORT}|`(?:[^`\\]+|\\.)*+`?", re.DOTALL)
-_C_LIKE = "C C++ C# CUDA Dart Go Java JavaScript Kotlin Rust Scala Swift TypeScript"
-_COMMENTS: dict[str, re.Pattern[str]] = {"Python": _PYTHON, "Cython": _PYTHON, **dict.fromkeys(_C_LIKE.split(), _C)}
-
-
 def comment_share(text: str, language: str) -> float | None:
     """The share of a text's characters that stand in comments and docstrings; None for languages not known here."""
-    pattern = _COMMENTS.get(language)
-    if pattern is None:
+    if not comments.known(language):
         return None
-    comments = sum(match.end() - match.start() for match in pattern.finditer(text) if match["comment"])
-    return comments / max(len(text), 1)
+    return sum(end - start for start, end, _ in comments.spans(text, language)) / max(len(text), 1)

@@ -1,11 +1,12 @@
 """Signatures by which near-duplicates are found without comparing every text with every other.
 
-    signature(text)              # uint32 [128]; two texts share about as many entries as runs of five tokens
-    bands(signature(text), 0.7)  # uint64 [21]; texts with one band in common are worth comparing
-    similarity(one, other)       # the estimated Jaccard index of their runs of tokens, from 0 to 1
+    found = signature(text, "Python")  # uint32 [128]; two texts share about as many entries as runs of five tokens
+    bands(found, 0.7)                  # uint64 [21]; texts with one band in common are worth comparing
+    similarity(one, other)             # the estimated Jaccard index of their runs of tokens, from 0 to 1
 
-Tokens are words and numbers, and each other character by itself; blanks and comments are left out, so that layout,
-line ends and headers do not count. A text is the set of its runs of `words` consecutive tokens.
+Tokens are words and numbers, and each other character by itself; blanks are left out, and comments in the languages
+that `comments.py` knows, so that layout, line ends and headers do not count. A text is the set of its runs of `words`
+consecutive tokens.
 
 Each entry of a signature is the least value that one of 128 permutations of 32-bit numbers gives to a run's hash
 (Broder, "On the resemblance and containment of documents", 1997). The permutations are h -> a h + b modulo 2**32 with
@@ -15,24 +16,16 @@ multiplications, but tokens take most of the time either way, and for short text
 docs/dedup.md has the measurements.
 """
 
-import re
 from functools import cache
 
 import numpy as np
+
+from polyturn.data.comments import without
 
 WORDS = 5
 PERMUTATIONS = 128
 CERTAINTY = 0.9
 """The chance that two texts just as similar as the threshold have a band in common."""
-
-# // but not in a URL, /* */, # after a blank but not a C directive. Either may begin no comment in a language that is
-# not known here; then some tokens are missing, and from both texts. Each alternative begins with a literal, which the
-# search jumps to; what stands before it is looked at from behind.
-_COMMENT = re.compile(
-    rb"/(?:(?<!:/)/[^\n]*|\*.*?(?:\*/|\Z))"
-    rb"|#(?<!\S#)(?! *(?:include|define|undef|ifn?def|endif|pragma)\b|(?:if|el))[^\n]*",
-    re.DOTALL,
-)
 
 _BLANK, _WORD, _OTHER = 0, 1, 2
 _LETTERS = frozenset(b"_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") | set(range(128, 256))
@@ -40,12 +33,12 @@ _CLASSES = bytes(_BLANK if b in b" \t\n\r\v\f\0" else _WORD if b in _LETTERS els
 """Of each byte; those from 128 are parts of letters other than ASCII's."""
 
 
-def signature(text: str, words: int = WORDS, permutations: int = PERMUTATIONS) -> np.ndarray:
+def signature(text: str, language: str = "", words: int = WORDS, permutations: int = PERMUTATIONS) -> np.ndarray:
     """uint32 [permutations] of a text, of any length.
 
     Of a text of fewer than `words` tokens, all of them are the one run. Of one that is all comments, they are the text.
     """
-    found = runs(tokens(text), words)
+    found = runs(tokens(text, language), words)
     factors, offsets = _permutations(permutations)
     least = np.full(permutations, 0xFFFF_FFFF, np.uint32)
     space = np.empty((permutations, min(len(found), _BLOCK)), np.uint32)
@@ -66,7 +59,7 @@ def bands(signatures: np.ndarray, threshold: float) -> np.ndarray:
     grouped = signatures[..., : count * rows].reshape(*signatures.shape[:-1], count, rows).astype(np.uint64)
     mixed = np.full(grouped.shape[:-1], 0, np.uint64) + np.arange(count, dtype=np.uint64)
     for row in range(rows):
-        mixed = _mix(mixed ^ grouped[..., row])
+        mixed = mix(mixed ^ grouped[..., row])
     return mixed
 
 
@@ -93,11 +86,10 @@ _BLOCK = 4096  # 2 MiB of products
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 over the golden ratio, odd
 
 
-def tokens(text: str) -> np.ndarray:
+def tokens(text: str, language: str = "") -> np.ndarray:
     """uint64: a hash of each token of a text in order, comments left out unless there is nothing else."""
-    encoded = text.encode("utf-8", "surrogatepass")
-    found = _hashes(_COMMENT.sub(b" ", encoded))
-    return found if len(found) else _hashes(encoded)
+    found = _hashes(without(text, language).encode("utf-8", "surrogatepass"))
+    return found if len(found) else _hashes(text.encode("utf-8", "surrogatepass"))
 
 
 def _hashes(encoded: bytes) -> np.ndarray:
@@ -112,7 +104,7 @@ def _hashes(encoded: bytes) -> np.ndarray:
     sums = np.zeros(len(encoded) + 1, np.uint64)
     np.cumsum(_BYTES[np.frombuffer(encoded, np.uint8)] * powers[: len(encoded)], out=sums[1:])
     starts, ends = edges[:-1][words], edges[1:][words]
-    return _mix((sums[ends] - sums[starts]) * inverses[starts])
+    return mix((sums[ends] - sums[starts]) * inverses[starts])
 
 
 @cache
@@ -131,10 +123,10 @@ def runs(hashes: np.ndarray, words: int = WORDS) -> np.ndarray:
     total = np.zeros(count, np.uint64)
     for place in range(min(words, len(hashes))):
         total = (total + hashes[place : place + count]) * _SPREAD
-    return (_mix(total) >> np.uint64(32)).astype(np.uint32)
+    return (mix(total) >> np.uint64(32)).astype(np.uint32)
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
+def mix(values: np.ndarray) -> np.ndarray:
     """The finaliser of MurmurHash3: every bit of the result depends on every bit of the value."""
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xFF51_AFD7_ED55_8CCD)
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xC4CE_B9FE_1A85_EC53)
@@ -143,7 +135,7 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 def _numbers(seed: int, count: int) -> np.ndarray:
     """uint64: numbers that look random, the same in every version of NumPy."""
-    return _mix((np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)) * _SPREAD)
+    return mix((np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)) * _SPREAD)
 
 
 _BYTES = _numbers(1, 256)

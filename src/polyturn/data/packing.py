@@ -13,7 +13,7 @@ costs and not what it learns.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Packed:
-    """Packed rows of a corpus, every token of which counts.
+    """Packed rows of a corpus.
 
     Row n holds the pieces `starts[n]` to `starts[n + 1]`, each a document or a part of one, one after the other from
     the first position on; what is left of the row is padding.
@@ -56,6 +56,7 @@ class Packed:
     starts: np.ndarray  # uint32 [N + 1]
     lengths: np.ndarray  # uint32 [pieces], each from 1 to T
     dropped: int = 0  # tokens that no row holds
+    wanted: np.ndarray | None = None  # uint8 [N, ceil(T / 8)], a bit a token: is it to be learned? None: all are
 
     @property
     def fill(self) -> float:
@@ -66,7 +67,8 @@ class Packed:
         """Some of the rows, one after the other. What was dropped is not theirs."""
         first, stop, _ = rows.indices(len(self.tokens))
         starts = self.starts[first : stop + 1]
-        return Packed(self.tokens[first:stop], starts - starts[0], self.lengths[starts[0] : starts[-1]])
+        wanted = None if self.wanted is None else self.wanted[first:stop]
+        return Packed(self.tokens[first:stop], starts - starts[0], self.lengths[starts[0] : starts[-1]], 0, wanted)
 
 
 def token_type(vocab: int) -> np.dtype:
@@ -100,25 +102,46 @@ def pack(documents: Iterable[tuple[Sequence[int], Sequence[bool]]], length: int,
     return Rows(tokens, segments, targets)
 
 
-def best_fit(documents: Iterable[Tokens], length: int, vocab: int, pad_id: int) -> Packed:
+def best_fit(
+    documents: Iterable[Tokens],
+    length: int,
+    vocab: int,
+    pad_id: int,
+    wanted: Iterable[Sequence[bool] | np.ndarray] | None = None,
+) -> Packed:
     """Rows of `length` tokens that hold every document, whole unless it is longer than a row.
 
     Rows are in the order of the first document that they hold, and so are the documents of a row.
 
     Args:
         documents: token ids from 0 to `vocab` - 1; all of them are held in memory.
+        wanted: for each document, which of its tokens are to be learned, such as an answer and not its question.
 
     Raises:
-        ValueError: an id is outside the vocabulary.
+        ValueError: an id is outside the vocabulary, or a document and what is wanted of it differ in length.
     """
-    ids = (_array(document, vocab) for document in documents)
-    pieces = [document[at : at + length] for document in ids for at in range(0, len(document), length)]
+    pieces = _pieces((_array(document, vocab) for document in documents), length)
+    marks = None if wanted is None else _pieces((np.asarray(mark, bool) for mark in wanted), length)
+    if marks is not None and [len(mark) for mark in marks] != [len(piece) for piece in pieces]:
+        raise ValueError("Each document needs as many marks of what is wanted as it has tokens.")
     sizes = np.array([len(piece) for piece in pieces], np.int64)
     longest_first = np.argsort(-sizes, kind="stable")
     row_of = np.empty(len(pieces), np.int64)
     row_of[longest_first] = _fit(sizes[longest_first].tolist(), length)
     rows = sorted(_group(row_of.tolist()))  # by their first piece
-    return _packed([[pieces[piece] for piece in row] for row in rows], length, vocab, pad_id)
+    packed = _packed([[pieces[piece] for piece in row] for row in rows], length, vocab, pad_id)
+    if marks is None:
+        return packed
+    bits = np.zeros((len(rows), length), bool)
+    for n, row in enumerate(rows):
+        flat = np.concatenate([marks[piece] for piece in row])
+        bits[n, : len(flat)] = flat
+    return replace(packed, wanted=np.packbits(bits, axis=1))
+
+
+def _pieces(documents: Iterable[np.ndarray], length: int) -> list[np.ndarray]:
+    """Documents, those longer than a row in pieces."""
+    return [document[at : at + length] for document in documents for at in range(0, len(document), length)]
 
 
 def cut(documents: Iterable[Tokens], length: int, vocab: int, pad_id: int) -> Packed:
@@ -156,11 +179,13 @@ def join(packs: Sequence[Packed]) -> Packed:
     """The rows of several, one or more, as one."""
     before = np.cumsum([0] + [len(packed.lengths) for packed in packs])
     starts = [packed.starts[:-1] + n for packed, n in zip(packs, before[:-1], strict=True)]
+    marks = [packed.wanted for packed in packs if packed.wanted is not None]
     return Packed(
         np.concatenate([packed.tokens for packed in packs]),
         np.concatenate([*starts, before[-1:]]).astype("<u4"),
         np.concatenate([packed.lengths for packed in packs]),
         sum(packed.dropped for packed in packs),
+        np.concatenate(marks) if marks else None,
     )
 
 

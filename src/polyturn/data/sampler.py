@@ -25,6 +25,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from math import gcd, lcm
@@ -32,7 +33,7 @@ from math import gcd, lcm
 import numpy as np
 
 from polyturn.data.batches import Batch, with_targets
-from polyturn.data.shards import Shards
+from polyturn.data.shards import Rows, Shards
 from polyturn.utils.errors import UserError
 
 ROUNDS = 8  # of the Feistel network: well mixed for shuffling; nothing is to be kept secret
@@ -73,21 +74,31 @@ class Mixture:
         if any(later <= earlier for (earlier, _), (later, _) in zip(self.stages, self.stages[1:], strict=False)):
             raise UserError("Stages of a mixture must start at steps above 0, one after the other; order them.")
 
+    @property
+    def row(self) -> int:
+        """Tokens in a row, T."""
+        return self.parts[0].index.row
+
+    def digest(self) -> str:
+        """SHA-256 over all that decides what the batches are."""
+        parts = [str(part.manifest["sha256"]) for part in self.parts]
+        return hashlib.sha256(repr((parts, self.stages, self.seed, self.separate)).encode()).hexdigest()
+
     def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
         """The rows of `step` that host `host` of `hosts` takes: [size / hosts, T].
 
         Raises:
             UserError: the batch cannot be shared evenly among the hosts.
         """
-        if size % hosts or not 0 <= host < hosts:
-            raise UserError(f"Host {host} of {hosts} gets no even share of {size} rows; make them a multiple of hosts.")
-        part_of, rows = self.choose(step, host * size // hosts, size // hosts, size)
-        shape = (len(rows), self.parts[0].index.row)
-        tokens, segments = np.empty(shape, np.int32), np.empty(shape, np.int32)
+        share = _share_of(size, host, hosts)
+        part_of, rows = self.choose(step, host * share, share, size)
+        shape = (len(rows), self.row)
+        read = Rows(np.empty(shape, np.int32), np.empty(shape, np.int32), np.empty(shape, bool))
         for part in np.unique(part_of):
             mine = part_of == part
-            tokens[mine], segments[mine] = self.parts[part].read(rows[mine])
-        return as_batch(tokens, segments, self.separate)
+            for array, found in zip(read, self.parts[part].read(rows[mine]), strict=True):
+                array[mine] = found
+        return as_batch(read, self.separate)
 
     def choose(self, step: int, place: int, taken: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Which rows are at places `place` to `place + taken` of the batch of `step`.
@@ -130,15 +141,50 @@ class Mixture:
         return np.concatenate(rows)
 
 
-def as_batch(tokens: np.ndarray, segments: np.ndarray, separate: bool = True) -> Batch:
-    """The batch of rows as `Shards.read` gives them, int32 [B, T] both.
+@dataclass(frozen=True)
+class InOrder:
+    """The rows of shards in their order, each once, and after them rows in which nothing counts: for validation.
+
+    So every batch has its full size on every host, whatever the number of rows, and a mean is over each row once.
+    """
+
+    shards: Shards
+    separate: bool = True
+
+    @property
+    def row(self) -> int:
+        """Tokens in a row, T."""
+        return self.shards.index.row
+
+    def digest(self) -> str:
+        """As of `Mixture`."""
+        return hashlib.sha256(repr((self.shards.manifest["sha256"], self.separate)).encode()).hexdigest()
+
+    def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
+        """As of `Mixture`; step 0 holds the first rows."""
+        share = _share_of(size, host, hosts)
+        places = step * size + host * share + np.arange(share)
+        beyond = places >= len(self.shards)
+        batch = as_batch(self.shards.read(np.where(beyond, 0, places)), self.separate)
+        batch.weights[beyond] = 0.0
+        return batch
+
+
+def _share_of(size: int, host: int, hosts: int) -> int:
+    if size % hosts or not 0 <= host < hosts:
+        raise UserError(f"Host {host} of {hosts} gets no even share of {size} rows; make them a multiple of hosts.")
+    return size // hosts
+
+
+def as_batch(rows: Rows, separate: bool = True) -> Batch:
+    """The batch of rows as `Shards.read` gives them.
 
     Args:
         separate: as for `Mixture`. Without it a row is one segment, and the first token of a document is predicted from
             the document before it, as in the paper.
     """
-    wanted = segments > 0
-    return with_targets(tokens, segments if separate else wanted.astype(np.int32), wanted)
+    segments = rows.segments if separate else (rows.segments > 0).astype(np.int32)
+    return with_targets(rows.tokens, segments, rows.wanted)
 
 
 def permuted(places: np.ndarray, length: int, key: str) -> np.ndarray:

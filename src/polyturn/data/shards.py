@@ -2,7 +2,7 @@
 
     write(folder, packs, vocab=8192, pad_id=1, about=About(...))
     shards = open(folder)
-    tokens, segments = shards.read(numpy.array([17, 4]))
+    rows = shards.read(numpy.array([17, 4]))                  # tokens, segments, wanted
     verify(folder)                                            # -> [], or a sentence for each thing that is wrong
 
 A folder of N rows of T tokens, all numbers little-endian (docs/formats.md has it for other readers):
@@ -13,6 +13,8 @@ A folder of N rows of T tokens, all numbers little-endian (docs/formats.md has i
     00000.tokens     uint16 or uint32 [n, T]
     00000.starts     uint32 [n + 1]; row i holds the pieces starts[i] to starts[i + 1]
     00000.lengths    uint32 [pieces]; a row's pieces stand one after the other from its first position, then padding
+    00000.wanted     uint8 [n, ceil(T / 8)], only where the index says `masked`: a bit a token, the highest first;
+                     1 where the token is to be learned, 0 where it is only read, such as a prompt
 
 The bytes depend on the rows, in their order, and on what is said about them: not on how they come, one pack or many.
 """
@@ -34,7 +36,7 @@ from polyturn.utils.errors import UserError
 
 VERSION = 1
 INDEX, MANIFEST = "index.json", "manifest.json"
-FILE = re.compile(r"index\.json|manifest\.json|\d{5,}\.(tokens|starts|lengths)")
+FILE = re.compile(r"index\.json|manifest\.json|\d{5,}\.(tokens|starts|lengths|wanted)")
 CHUNK_ROWS = 4096  # looked at together by `verify`
 
 
@@ -66,6 +68,7 @@ class Index:
     vocab: int
     pad: int
     shards: tuple[Shard, ...]
+    masked: bool = False  # whether it is said which tokens are to be learned; otherwise all are
 
     @property
     def dtype(self) -> np.dtype:
@@ -79,7 +82,17 @@ class Index:
             sizes[f"{name}.tokens"] = rows * self.row * self.dtype.itemsize
             sizes[f"{name}.starts"] = (rows + 1) * 4
             sizes[f"{name}.lengths"] = pieces * 4
+            if self.masked:
+                sizes[f"{name}.wanted"] = rows * -(-self.row // 8)
         return sizes
+
+
+class Rows(NamedTuple):
+    """Rows that were read."""
+
+    tokens: np.ndarray  # int32 [B, T]
+    segments: np.ndarray  # int32 [B, T], the pieces of a row from 1; 0 is padding
+    wanted: np.ndarray  # bool [B, T], which tokens are to be learned; padding is not
 
 
 @dataclass(frozen=True)
@@ -99,25 +112,27 @@ class Shards:
         """Number of the first row of each shard, and of all rows at the end."""
         return np.cumsum([0] + [shard.rows for shard in self.index.shards])
 
-    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows by number, int [B], in the order given: their tokens and segments, both int32 [B, T].
-
-        Segments count the pieces of a row from 1; 0 is padding.
-        """
+    def read(self, rows: np.ndarray) -> Rows:
+        """Rows by number, int [B], in the order given."""
         row = self.index.row
+        bits = np.empty((len(rows), -(-row // 8)), np.uint8)
         tokens = np.empty((len(rows), row), np.int32)
         counts, lengths = [], []
         shards = np.searchsorted(self._first, rows, "right") - 1
         for n, (shard, local) in enumerate(zip(shards.tolist(), (rows - self._first[shards]).tolist(), strict=True)):
             packed = self.packs[shard]
             tokens[n] = packed.tokens[local]
+            if packed.wanted is not None:
+                bits[n] = packed.wanted[local]
             first, end = packed.starts[local : local + 2].tolist()
             pieces = packed.lengths[first:end].tolist()
             counts.append(len(pieces))
             lengths += [*pieces, row - sum(pieces)]
         numbers = [number for count in counts for number in (*range(1, count + 1), 0)]
         segments = np.repeat(np.array(numbers, np.int32), lengths)
-        return tokens, segments.reshape(tokens.shape)
+        segments = segments.reshape(tokens.shape)
+        inside = segments > 0
+        return Rows(tokens, segments, inside & _bits(bits, row) if self.index.masked else inside)
 
 
 def write(
@@ -139,16 +154,21 @@ def write(
     with replacing(folder) as temporary:
         temporary.mkdir()
         files: dict[str, dict[str, Any]] = {}
-        shards, tokens, row = [], 0, 0
+        shards, tokens, row, masked = [], 0, 0, False
         for number, packed in enumerate(_regroup(_checked(packs, vocab), megabytes)):
             row = packed.tokens.shape[1]
             shards.append(Shard(f"{number:05}", len(packed.tokens), len(packed.lengths)))
             tokens += int(packed.lengths.sum(dtype=np.int64))
-            for kind, array in (("tokens", packed.tokens), ("starts", packed.starts), ("lengths", packed.lengths)):
+            arrays = {"tokens": packed.tokens, "starts": packed.starts, "lengths": packed.lengths}
+            if packed.wanted is not None:
+                masked, arrays["wanted"] = True, packed.wanted
+            for kind, array in arrays.items():
                 files |= _write(temporary / f"{number:05}.{kind}", np.ascontiguousarray(array).data.cast("B"))
         if not shards:
             raise UserError(f"There are no rows to write to {folder}; see what the filters left of the documents.")
         index = {"row": row, "vocab": vocab, "pad": pad_id, "shards": [shard._asdict() for shard in shards]}
+        if masked:
+            index["masked"] = True
         files |= _write(temporary / INDEX, _json({"version": VERSION} | index))
         manifest = {"version": VERSION} | asdict(about) | _counts(shards, row, tokens) | {"files": files}
         _write(temporary / MANIFEST, _json(manifest | {"sha256": _own_digest(manifest)}))
@@ -210,7 +230,7 @@ def _verify_rows(folder: Path, index: Index, files: Iterable[str], manifest: dic
     problems += [f"{name} is in {INDEX} and not in {MANIFEST}." for name in unlisted]
     tokens = 0
     for shard in index.shards:
-        own = [f"{shard.name}.{kind}" for kind in ("tokens", "starts", "lengths")]
+        own = [name for name in sizes if name.startswith(f"{shard.name}.")]
         wrong = [problem for name in own if (problem := _wrong_size(folder / name, sizes[name]))]
         if wrong:
             problems += [f"{problem}." for problem in wrong if f"{problem}." not in problems]
@@ -241,18 +261,28 @@ def _verify_shard(name: str, packed: Packed, index: Index) -> list[str]:
         if (tokens[padding] != index.pad).any():
             row = at + int(np.argmax((padding & (tokens != index.pad)).any(1)))
             problems.append(f"{name}.tokens has tokens that belong to no document, first in row {row}.")
+        if packed.wanted is not None and (_bits(packed.wanted[at : at + CHUNK_ROWS], index.row) & padding).any():
+            problems.append(f"{name}.wanted marks padding as something to be learned.")
         if problems:
             break
     return problems
 
 
+def _bits(wanted: np.ndarray, row: int) -> np.ndarray:
+    """Bool [n, T] of what is stored a bit a token."""
+    return np.unpackbits(wanted, axis=1, count=row).view(bool)
+
+
 def _checked(packs: Iterable[Packed], vocab: int) -> Iterator[Packed]:
     """The packs that have rows, all of one length and of this vocabulary."""
-    row = 0
+    row, masked = 0, None
     for packed in packs:
         if not packed.tokens.size:
             continue
         row = row or packed.tokens.shape[1]
+        if masked not in (None, packed.wanted is not None):
+            raise UserError("Rows with and without a mark of what is to be learned are mixed; pack all alike.")
+        masked = packed.wanted is not None
         if packed.tokens.shape[1] != row:
             raise UserError(f"Rows of {row} and of {packed.tokens.shape[1]} tokens are mixed; pack all alike.")
         if packed.tokens.dtype != token_type(vocab) or int(packed.tokens.max()) >= vocab:
@@ -332,7 +362,8 @@ def _read_index(folder: Path) -> Index:
     value = _read_json(folder / INDEX)
     try:
         shards = tuple(Shard(str(s["name"]), int(s["rows"]), int(s["pieces"])) for s in value["shards"])
-        index = Index(int(value["row"]), int(value["vocab"]), int(value["pad"]), shards)
+        masked = bool(value.get("masked", False))
+        index = Index(int(value["row"]), int(value["vocab"]), int(value["pad"]), shards, masked)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{folder / INDEX} does not describe shards; build them again.") from None
     names = all(FILE.fullmatch(f"{shard.name}.tokens") for shard in shards)
@@ -351,4 +382,5 @@ def _map(folder: Path, index: Index, shard: Shard) -> Packed:
         file("tokens", index.dtype, (shard.rows, index.row)),
         file("starts", "<u4", (shard.rows + 1,)),
         file("lengths", "<u4", (shard.pieces,)),
+        wanted=file("wanted", "u1", (shard.rows, -(-index.row // 8))) if index.masked else None,
     )

@@ -15,6 +15,7 @@ from polyturn.data.sources import Dropped
 from polyturn.tokenizer.bpe import Tokenizer
 from polyturn.utils.errors import UserError
 
+UNKNOWN = "(unknown)"  # for files whose language nobody had to find out
 DUPLICATES = ("duplicate", "near-duplicate")  # stages of their own; all other outcomes are filters
 
 
@@ -40,12 +41,24 @@ class Row(NamedTuple):
 def outcomes(report: dict[str, Any]) -> list[Row]:
     """A row for each language and outcome; languages by the bytes kept, then outcomes by bytes, `kept` first."""
     rows = [
-        Row(language or "?", outcome, documents, size)
+        Row(language or UNKNOWN, outcome, documents, size)
         for language, found in report["outcomes"].items()
         for outcome, (documents, size) in found.items()
     ]
     kept = Counter({row.language: row.size for row in rows if row.outcome == "kept"})
     return sorted(rows, key=lambda r: (-kept[r.language], r.language, r.outcome != "kept", -r.size, r.outcome))
+
+
+def together(rows: list[Row]) -> list[Row]:
+    """The same with one row, the last, for all languages of which every file was dropped for its language."""
+    outcomes_of: dict[str, set[str]] = {}
+    for row in rows:
+        outcomes_of.setdefault(row.language, set()).add(row.outcome)
+    others = [row for row in rows if outcomes_of[row.language] == {"language"}]
+    if len(others) < 2:
+        return rows
+    every = Row(f"({len(others)} others)", "language", sum(r.documents for r in others), sum(r.size for r in others))
+    return [*(row for row in rows if row not in others), every]
 
 
 def stages(report: dict[str, Any]) -> list[Flow]:
@@ -104,7 +117,7 @@ def samples(folder: Path, tokenizer: Tokenizer, count: int, seed: int) -> list[s
     drawn = np.random.default_rng(seed)
     texts = []
     for number in drawn.choice(len(opened), min(count, len(opened)), replace=False):
-        tokens, segments = opened.read(np.array([number]))
+        tokens, segments, _ = opened.read(np.array([number]))
         piece = int(drawn.integers(1, int(segments.max()) + 1))
         texts.append(tokenizer.decode(tokens[0][segments[0] == piece].tolist()))
     return texts

@@ -1,35 +1,38 @@
 """The stages of a build, each a task for a runner (`runner.py`): one part in, files and a few numbers out.
 
     Read      a unit of a source -> documents that pass the filters, with what deduplication needs of them
-    Encode    the documents of a part that are still there -> tokens, in buckets drawn by key
-    Pack      one bucket of all parts -> rows
+    Encode    the documents that are still there -> tokens, sorted by keys that are drawn (`buckets.py`)
+    Pack      one bucket of all token files -> rows
 
-Between Read and Encode stand the two stages that need to see all documents at once, `duplicates` and
-`near_duplicates`; digests and ids are all that they see of them.
+Between Read and Encode stands the stage that sees all documents at once, `duplicates.py`; of documents it sees digests
+and numbers.
 
 A task depends on its item, the config and the files of the stage before, so that it can be done anywhere, twice, or
-again after a kill; its files appear whole or not at all.
+again after a kill; its files appear whole or not at all. What a task holds in memory is bounded by `GROUP_CHARACTERS`
+and `HELD_CHARACTERS`, however large the files of the sources are.
 """
 
 import hashlib
+import json
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyturn.data import encode, filters, minhash
-from polyturn.data.components import alike, survivors
+from polyturn.data import buckets, encode, filters, minhash
+from polyturn.data.buckets import Buckets
 from polyturn.data.config import Config
 from polyturn.data.encode import Document, Encoding
 from polyturn.data.overlap import Overlap
-from polyturn.data.packing import Packed, best_fit, cut
+from polyturn.data.packing import Packed, best_fit, cut, token_type
 from polyturn.data.redact import redact
-from polyturn.data.runner import Item, Runner
+from polyturn.data.runner import Item
 from polyturn.data.sources import Dropped, Raw, Unit, read
 from polyturn.tokenizer import bpe
 from polyturn.tokenizer.bpe import Tokenizer
@@ -38,9 +41,10 @@ from polyturn.utils.atomic import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BUCKETS_BYTES = 64 << 20  # of text in a bucket, about: what one Pack task holds in memory, as tokens
-GROUP_ROWS = 20_000_000  # keys brought together at a time
-VALIDATION = -1  # the bucket of documents held back
+GROUP_CHARACTERS = 16 << 20  # of documents in memory in Read, about: a row group of what it leaves
+HELD_CHARACTERS = 256 << 20  # of documents in memory as tokens in Encode and Pack, about: a token file, a bucket
+TOKEN_FILES = 64  # at least, of corpora that are large enough, so that many can encode
+ROW_BITS = 32  # of the number of a document: its part, then its row
 
 
 # ---- Read
@@ -48,37 +52,41 @@ VALIDATION = -1  # the bucket of documents held back
 
 @dataclass(frozen=True)
 class Read:
-    """Reads a unit, filters, redacts, decontaminates. Leaves `documents/` and `dropped/`, one file of each a part."""
+    """Reads a unit, filters, redacts, decontaminates. Leaves `documents/`, `signatures/` and `dropped/`."""
 
     config: Config
+    units: Path
     work: Path
     dropped: Path
 
     def __call__(self, item: Item) -> Item:
-        """Do a part: {"part", "unit"} -> counts of documents and bytes by language and outcome, and redactions."""
+        """Do a part, {"part"}, the unit of which is in `units/`.
+
+        Returns:
+            counts of documents and bytes by language and outcome; redactions by kind; the documents kept, and the
+            characters of each row group of them.
+        """
         counts: Counter[tuple[str, str]] = Counter()
         sizes: Counter[tuple[str, str]] = Counter()
         redacted: Counter[str] = Counter()
-        kept: list[dict[str, Any]] = []
         left: list[Dropped] = []
-        for found in read(self.config, Unit(**item["unit"])):
-            outcome = found if isinstance(found, Dropped) else self._document(found, redacted)
-            if isinstance(outcome, Dropped):
-                left.append(outcome)
-                key = (outcome.language, outcome.reason)
-                sizes[key] += outcome.size
-            else:
-                kept.append(outcome)
-                key = (outcome["language"], "kept")
-                sizes[key] += outcome["size"]
-            counts[key] += 1
-        _write(self.work / "documents" / f"{item['part']:05}.parquet", kept, _document_schema())
+        with _Documents(self.work, item["part"]) as documents:
+            for found in read(self.config, read_unit(self.units, item["part"])):
+                outcome = found if isinstance(found, Dropped) else self._document(found, redacted)
+                if isinstance(outcome, Dropped):
+                    left.append(outcome)
+                    key, size = (outcome.language, outcome.reason), outcome.size
+                else:
+                    documents.add(outcome)
+                    key, size = (outcome["language"], "kept"), outcome["size"]
+                counts[key] += 1
+                sizes[key] += size
         write_dropped(self.dropped / f"read-{item['part']:05}.parquet", left)
         return {
             "counts": [[*key, counts[key], sizes[key]] for key in sorted(counts)],
             "redacted": dict(sorted(redacted.items())),
-            "text": sum(len(each["text"]) for each in kept),
-            "documents": len(kept),
+            "documents": documents.count,
+            "groups": documents.groups,
         }
 
     def _document(self, raw: Raw, redacted: Counter[str]) -> dict[str, Any] | Dropped:
@@ -93,17 +101,18 @@ class Read:
             redacted.update(found)
         digest = hashlib.sha256(text.encode()).digest()
         dedup = self.config.dedup
-        signature = minhash.signature(text, dedup.words, dedup.permutations) if dedup.near else None
+        held_back = buckets.draw(self.config.data.seed, raw.id, self.config.shard.validation).held_back
         return {
             "id": raw.id,
             "language": language,
             "licence": raw.licence or "",
             "size": raw.size,
             "text": text,
-            "digest": digest,
             "key": int.from_bytes(digest[:8], "big"),
-            "signature": None if signature is None else signature.tobytes(),
-            "bands": [] if signature is None else minhash.bands(signature, dedup.threshold).tolist(),
+            "check": int.from_bytes(digest[8:16], "big"),
+            "held_back": held_back,
+            "signature": minhash.signature(text, language, dedup.words, dedup.permutations) if dedup.near else None,
+            "threshold": dedup.threshold,
         }
 
     @cached_property
@@ -116,72 +125,74 @@ class Read:
         return Overlap(digests) if digests else None
 
 
+@dataclass
+class _Documents:
+    """The files of a part, written a row group at a time, whole or not at all."""
+
+    work: Path
+    part: int
+    count: int = 0
+    groups: list[int] = field(default_factory=list)  # characters of each
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    characters: int = 0
+
+    def __enter__(self) -> "_Documents":
+        import pyarrow.parquet as pq
+
+        with ExitStack() as files:
+            documents = files.enter_context(replacing(document_path(self.work, self.part)))
+            signatures = files.enter_context(replacing(signature_path(self.work, self.part)))
+            self.signatures = files.enter_context(open(signatures, "wb"))
+            schema, packed = _document_schema(), {"id": "zstd", "text": "zstd"}  # the others look random
+            compression: Any = {name: packed.get(name, "none") for name in [*schema.names, "bands.list.element"]}
+            repeated: Any = ["language", "licence"]
+            self.file = files.enter_context(
+                pq.ParquetWriter(documents, schema, compression=compression, use_dictionary=repeated)
+            )
+            self._files = files.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._flush()
+        self._files.__exit__(*error)
+
+    def add(self, document: dict[str, Any]) -> None:
+        """One more."""
+        self.waiting.append(document)
+        self.characters += len(document["text"])
+        if self.characters >= GROUP_CHARACTERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self.waiting:
+            return
+        schema = _document_schema()
+        columns = {name: [each[name] for each in self.waiting] for name in schema.names[:-2]}
+        numbers = np.arange(self.count, self.count + len(self.waiting)) + (self.part << ROW_BITS)
+        if self.waiting[0]["signature"] is None:
+            bands = np.empty((len(self.waiting), 0), np.uint64)
+        else:
+            signatures = np.stack([each["signature"] for each in self.waiting]).astype("<u4")
+            self.signatures.write(signatures.data)
+            bands = minhash.bands(signatures, self.waiting[0]["threshold"])
+        ends = np.arange(len(bands) + 1, dtype=np.int32) * bands.shape[1]
+        lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(bands.ravel()))
+        arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
+        self.file.write_table(pa.table([*arrays, pa.array(numbers), lists], schema=schema), row_group_size=1 << 40)
+        self.count += len(self.waiting)
+        self.groups.append(self.characters)
+        self.waiting, self.characters = [], 0
+
+
 def _document_schema() -> "pa.Schema":
     import pyarrow as pa
 
     fields = {"id": pa.string(), "language": pa.string(), "licence": pa.string(), "size": pa.int64()}
-    fields |= {"text": pa.large_string(), "digest": pa.binary(32), "key": pa.uint64(), "signature": pa.binary()}
-    return pa.schema([*fields.items(), ("bands", pa.list_(pa.uint64()))])
-
-
-# ---- what needs to see all
-
-
-def duplicates(runner: Runner, files: Sequence[Path], documents: int) -> dict[str, str]:
-    """Which documents are copies of another one: their ids, and the smallest id of those with the same text."""
-    gone: dict[str, str] = {}
-    for group in _groups(runner, files, "key", ["id", "digest"], documents):
-        same: dict[bytes, list[str]] = defaultdict(list)
-        for name, digest in zip(group["id"], group["digest"], strict=True):
-            same[digest].append(name)
-        for names in same.values():
-            first, *others = sorted(names)
-            gone |= dict.fromkeys(others, first)
-    return gone
-
-
-def near_duplicates(
-    runner: Runner, files: Sequence[Path], documents: int, gone: dict[str, str], config: Config
-) -> dict[str, str]:
-    """Which of the documents that are left are nearly another one, and the smallest id that they are nearly.
-
-    Candidates share a band of their signatures; the signatures then decide, and components of alike ones stand
-    together. Memory holds the signatures of candidates alone.
-    """
-    buckets: set[tuple[str, ...]] = set()
-    for group in _groups(runner, files, "bands", ["id"], documents):
-        names = tuple(sorted(set(group["id"]) - gone.keys()))
-        if len(names) > 1:
-            buckets.add(names)
-    signatures = _signatures(files, {name for names in buckets for name in names})
-    edges = (
-        edge
-        for names in sorted(buckets)
-        for edge in alike(names, np.stack([signatures[name] for name in names]), config.dedup.threshold)
-    )
-    return {name: first for name, first in survivors(edges).items() if name != first}
-
-
-def _groups(
-    runner: Runner, files: Sequence[Path], key: str, values: Sequence[str], documents: int
-) -> Iterator[dict[str, Any]]:
-    """Groups of rows that share a key, brought together a part of all keys at a time."""
-    passes = 1 + documents // GROUP_ROWS
-    for at in range(passes):
-        for batch in runner.groups(files, key, values, passes, at).to_batches():
-            yield from batch.to_pylist()
-
-
-def _signatures(files: Sequence[Path], wanted: set[str]) -> dict[str, np.ndarray]:
-    import pyarrow.parquet as pq
-
-    found: dict[str, np.ndarray] = {}
-    for file in files if wanted else ():
-        table = pq.read_table(file, columns=["id", "signature"])
-        for name, signature in zip(table["id"].to_pylist(), table["signature"].to_pylist(), strict=True):
-            if name in wanted:
-                found[name] = np.frombuffer(signature, np.uint32)
-    return found
+    fields |= {"text": pa.large_string(), "key": pa.uint64(), "check": pa.uint64(), "held_back": pa.bool_()}
+    return pa.schema([*fields.items(), ("number", pa.int64()), ("bands", pa.list_(pa.uint64()))])
 
 
 # ---- Encode
@@ -189,52 +200,57 @@ def _signatures(files: Sequence[Path], wanted: set[str]) -> dict[str, np.ndarray
 
 @dataclass(frozen=True)
 class Encode:
-    """Encodes the documents of a part that are not in `gone/`. Leaves `tokens/`, one row group for each bucket."""
+    """Encodes some row groups but for the documents in `gone/`. Leaves `tokens/`, a file of buckets."""
 
     config: Config
     work: Path
     tokenizer: Path
-    buckets: int
+    buckets: Buckets
 
     def __call__(self, item: Item) -> Item:
-        """Do a part: {"part"} -> counts by language of documents, bytes of text, and tokens.
+        """Do {"file", "groups": [part, row group] of each}.
 
-        And of documents by language and by licence, those for training and those held back apart.
+        Returns:
+            counts by language of documents, characters and tokens; of documents by language and by licence, those for
+            training and those held back apart.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        name = f"{item['part']:05}.parquet"
-        columns = ["id", "language", "licence", "text"]
-        rows = pq.read_table(self.work / "documents" / name, columns=columns).to_pylist()
-        gone = set(pq.read_table(self.work / "gone" / name)["id"].to_pylist())
-        rows = [row for row in rows if row["id"] not in gone]
-        documents = [Document(row["text"], row["language"], row["id"]) for row in rows]
-        ids = encode.encode_batch(documents, self._tokenizer, self._encoding, self.config.data.seed)
-        by_bucket: dict[int, list[tuple[int, str, bytes]]] = defaultdict(list)
         counts: Counter[str] = Counter()
-        texts: Counter[str] = Counter()
+        characters: Counter[str] = Counter()
         tokens: Counter[str] = Counter()
+        keys: list[buckets.Key] = []
+        documents: list[np.ndarray] = []
+        dtype, data = token_type(self._tokenizer.size), self.config.data
         languages: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         licences: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-        for row, found in zip(rows, ids, strict=True):
-            key, bucket = self._place(row["id"])
-            by_bucket[bucket].append((key, row["id"], np.array(found, "<u4").tobytes()))
-            counts[row["language"]] += 1
-            texts[row["language"]] += len(row["text"].encode())
-            languages[bucket == VALIDATION][row["language"]] += 1
-            licences[bucket == VALIDATION][row["licence"]] += 1
-            tokens[row["language"]] += len(found)
-        schema = pa.schema([("key", pa.uint64()), ("id", pa.string()), ("tokens", pa.large_binary())])
-        with replacing(self.work / "tokens" / name) as temporary, pq.ParquetWriter(temporary, schema) as file:
-            for bucket in range(VALIDATION, self.buckets):
-                columns = list(zip(*sorted(by_bucket[bucket]), strict=True)) or [(), (), ()]
-                file.write_table(pa.table(list(map(list, columns)), schema=schema), row_group_size=1 << 40)
+        for part, group in item["groups"]:
+            rows = self._rows(part, group)
+            texts = (Document(row["text"], row["language"], row["id"]) for row in rows)
+            found = encode.encode_batch(texts, self._tokenizer, self._encoding, data.seed)
+            for row, ids in zip(rows, found, strict=True):
+                key = buckets.draw(data.seed, row["id"], self.config.shard.validation)
+                keys.append(key)
+                documents.append(np.array(ids, dtype))
+                counts[row["language"]] += 1
+                characters[row["language"]] += len(row["text"])
+                tokens[row["language"]] += len(ids)
+                languages[key.held_back][row["language"]] += 1
+                licences[key.held_back][row["licence"]] += 1
+        buckets.write(token_path(self.work, item["file"]), keys, documents, self.buckets)
         return {
-            "counts": [[each, counts[each], texts[each], tokens[each]] for each in sorted(counts)],
+            "counts": [[each, counts[each], characters[each], tokens[each]] for each in sorted(counts)],
             "languages": languages,  # of documents for training, of those held back
             "licences": licences,
         }
+
+    def _rows(self, part: int, group: int) -> list[dict[str, Any]]:
+        import pyarrow.parquet as pq
+
+        file = pq.ParquetFile(document_path(self.work, part))
+        table = file.read_row_group(group, columns=["id", "language", "licence", "text", "number"])
+        there = np.isin(
+            table["number"].to_numpy() - (part << ROW_BITS), np.load(gone_path(self.work, part)), invert=True
+        )
+        return table.filter(there).to_pylist()
 
     @property
     def _encoding(self) -> Encoding:
@@ -246,12 +262,27 @@ class Encode:
         os.environ.setdefault("RAYON_NUM_THREADS", "1")  # this process is one of many
         return bpe.load(self.tokenizer)
 
-    def _place(self, name: str) -> tuple[int, int]:
-        """The key that a document is shuffled by, and its bucket: of the seed and its id alone."""
-        drawn = hashlib.sha256(f"{self.config.data.seed}/{name}".encode()).digest()
-        key, chance = int.from_bytes(drawn[:8], "big"), int.from_bytes(drawn[8:16], "big") / 2**64
-        held_back = chance < self.config.shard.validation
-        return key, VALIDATION if held_back else int.from_bytes(drawn[16:24], "big") % self.buckets
+
+def token_files(groups: Iterable[Sequence[int]]) -> list[Item]:
+    """What each token file holds: row groups, given by the characters of each of each part, about as many in each."""
+    places = [(part, group, size) for part, sizes in enumerate(groups) for group, size in enumerate(sizes)]
+    most = min(HELD_CHARACTERS, sum(size for _, _, size in places) // TOKEN_FILES)
+    files: list[Item] = []
+    held = most + 1
+    for part, group, size in places:
+        if held + size > most:
+            files.append({"file": len(files), "groups": []})
+            held = 0
+        files[-1]["groups"].append([part, group])
+        held += size
+    return files
+
+
+def bucket_counts(config: Config, characters: int) -> Buckets:
+    """As many buckets as it takes for each to hold `HELD_CHARACTERS`, about."""
+    share = config.shard.validation
+    held_back = max(1, round(characters * share) // HELD_CHARACTERS) if share else 0
+    return Buckets(held_back, max(1, round(characters * (1 - share)) // HELD_CHARACTERS))
 
 
 # ---- Pack
@@ -264,61 +295,71 @@ class Pack:
     config: Config
     work: Path
     tokenizer: Path
-    parts: int
+    files: int
 
     def __call__(self, item: Item) -> Item:
-        """Do a bucket: {"bucket"} -> {"rows", "tokens", "dropped"}; dropped: tokens that no row has room for."""
-        import pyarrow.parquet as pq
-
-        rows: list[tuple[int, str, bytes]] = []
-        for part in range(self.parts):
-            file = pq.ParquetFile(self.work / "tokens" / f"{part:05}.parquet")
-            table = file.read_row_group(item["bucket"] - VALIDATION)
-            rows += zip(*(table[name].to_pylist() for name in ("key", "id", "tokens")), strict=True)
-        rows.sort(key=lambda row: row[:2])
+        """Do a bucket: {"place"} -> {"rows", "tokens", "dropped"}; dropped: tokens that no row has room for."""
         tokenizer = bpe.load(self.tokenizer)
+        files = [token_path(self.work, file) for file in range(self.files)]
+        documents = buckets.merged(files, item["place"], token_type(tokenizer.size))
         pack = {"best-fit": best_fit, "cut": cut}[self.config.pack.how]
-        documents = (np.frombuffer(tokens, "<u4") for _, _, tokens in rows)
         packed = pack(documents, self.config.pack.row, tokenizer.size, tokenizer.pad_id)
-        with replacing(packed_path(self.work, item["bucket"])) as temporary, open(temporary, "wb") as file:
+        with replacing(packed_path(self.work, item["place"])) as temporary, open(temporary, "wb") as file:
             np.savez(file, tokens=packed.tokens, starts=packed.starts, lengths=packed.lengths)
-        tokens = sum(len(tokens) // 4 for _, _, tokens in rows)
+        tokens = sum(map(len, documents))
         return {"rows": len(packed.tokens), "tokens": tokens, "dropped": tokens - int(packed.lengths.sum())}
 
 
-def packed_path(work: Path, bucket: int) -> Path:
-    """Where Pack leaves a bucket."""
-    return work / "packed" / ("validation.npz" if bucket == VALIDATION else f"{bucket:05}.npz")
-
-
-def read_packed(work: Path, buckets: Iterable[int]) -> Iterator[Packed]:
+def read_packed(work: Path, places: Iterable[int]) -> Iterator[Packed]:
     """The rows of buckets, in order."""
-    for bucket in buckets:
-        with np.load(packed_path(work, bucket)) as arrays:
+    for place in places:
+        with np.load(packed_path(work, place)) as arrays:
             yield Packed(arrays["tokens"], arrays["starts"], arrays["lengths"])
 
 
 # ---- files
 
 
+def unit_path(units: Path, part: int) -> Path:
+    """What a part reads."""
+    return units / f"{part:05}.json"
+
+
+def read_unit(units: Path, part: int) -> Unit:
+    """The unit of a part."""
+    return Unit(**json.loads(unit_path(units, part).read_text()))
+
+
+def document_path(work: Path, part: int) -> Path:
+    """The documents of a part that the filters left."""
+    return work / "documents" / f"{part:05}.parquet"
+
+
+def signature_path(work: Path, part: int) -> Path:
+    """Their signatures, uint32 [documents, permutations] and nothing else."""
+    return work / "signatures" / f"{part:05}"
+
+
+def gone_path(work: Path, part: int) -> Path:
+    """The rows of documents that are copies of others, int64."""
+    return work / "gone" / f"{part:05}.npy"
+
+
+def token_path(work: Path, file: int) -> Path:
+    """A token file (`buckets.py`)."""
+    return work / "tokens" / f"{file:05}"
+
+
+def packed_path(work: Path, place: int) -> Path:
+    """The rows of a bucket."""
+    return work / "packed" / f"{place:05}.npz"
+
+
 def write_dropped(path: Path, dropped: Iterable[Dropped]) -> None:
     """Write down what is not kept: id, size in bytes, language, and why."""
     import pyarrow as pa
-
-    schema = pa.schema([("id", pa.string()), ("size", pa.int64()), ("language", pa.string()), ("reason", pa.string())])
-    _write(path, [vars(each) for each in dropped], schema)
-
-
-def write_ids(path: Path, ids: Sequence[str]) -> None:
-    """Write ids alone."""
-    import pyarrow as pa
-
-    _write(path, [{"id": name} for name in ids], pa.schema([("id", pa.string())]))
-
-
-def _write(path: Path, rows: list[dict[str, Any]], schema: "pa.Schema") -> None:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    schema = pa.schema([("id", pa.string()), ("size", pa.int64()), ("language", pa.string()), ("reason", pa.string())])
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pylist([vars(each) for each in dropped], schema), temporary, compression="zstd")

@@ -1,10 +1,27 @@
-"""Masked softmax attention, the plain form: the reference for every faster one."""
+"""Masked softmax attention: the plain form, and the choice among the faster ones for packed rows.
+
+A packed row holds several documents, and no position may see another document's. That is where fast kernels go wrong
+in silence, so the choice is made once, said, and refused where a backend cannot keep documents apart or cannot run;
+nothing falls back to anything.
+
+    reference   the oracle: all scores at once, [B, H, T, T]
+    chunked     plain XLA, tile by tile: any device
+    cudnn       cuDNN's packed form: NVIDIA GPUs from Hopper on
+    tokamax     a Mosaic kernel: Hopper GPUs, with tokamax installed
+    splash      JAX's Pallas kernels: TPUs
+"""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from polyturn.model import attention_chunked, attention_cudnn, attention_splash, attention_tokamax
+from polyturn.parallel.collectives import opaque
+from polyturn.utils.errors import UserError
 
 MASKED = -1e30  # large enough to vanish in a float32 softmax, small enough not to overflow
 
@@ -17,15 +34,6 @@ def causal_mask(segments: jax.Array) -> jax.Array:
     t = segments.shape[1]
     causal = jnp.arange(t)[:, None] >= jnp.arange(t)[None, :]
     return causal[None] & (segments[:, :, None] == segments[:, None, :])
-
-
-type Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-
-
-def over(segments: jax.Array, backend: str) -> Attend:
-    """Attention over packed rows: `q, k, v [B, T, H, K] -> [B, T, H, K]`, by the backend of that name."""
-    mask = causal_mask(segments)
-    return lambda q, k, v: attention(q, k, v, mask)
 
 
 def attention(
@@ -45,3 +53,108 @@ def attention(
     scores = jnp.einsum(f"bthk,{layout}->bhts", q, k, preferred_element_type=jnp.float32) * scale
     weights = jax.nn.softmax(jnp.where(mask[:, None], scores, MASKED), axis=-1).astype(v.dtype)
     return jnp.einsum(f"bhts,{layout}->bthk", weights, v, preferred_element_type=jnp.float32).astype(v.dtype)
+
+
+type Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+BACKENDS = ("reference", "chunked", "cudnn", "tokamax", "splash")
+AUTO = {"cpu": ("chunked",), "gpu": ("tokamax", "cudnn"), "tpu": ("splash",)}
+"""What `auto` tries on a platform, in this order; on others it is chunked."""
+
+
+def over(segments: jax.Array, backend: str) -> Attend:
+    """Attention over packed rows: `q, k, v [B, T, H, K] -> [B, T, H, K]`, by the backend of that name.
+
+    What a kernel must know of the rows is worked out here, once for all layers. On a mesh (inside `jax.shard_map`) the
+    arguments are a device's own rows and heads.
+
+    Args:
+        segments: int32 `[B, T]`: each document of a row is one run of equal numbers. Padding, 0, is treated as a
+            document: it sees itself, and nothing sees it.
+        backend: what `choose` gave.
+    """
+    match backend:
+        case "reference":
+            mask = causal_mask(segments)
+            return lambda q, k, v: attention(q, k, v, mask)
+        case "chunked":
+            return lambda q, k, v: opaque(attention_chunked.attend, q, k, v, segments)
+        case "cudnn":
+            described = attention_cudnn.documents(segments, attention_cudnn.most_documents(segments.shape[1]))
+            return lambda q, k, v: opaque(attention_cudnn.attend, q, k, v, *described)
+        case "tokamax":
+            begins = attention_tokamax.document_begins(segments)
+            return lambda q, k, v: opaque(attention_tokamax.attend, q, k, v, begins)
+        case "splash":
+            return lambda q, k, v: opaque(attention_splash.attend, q, k, v, segments)
+    raise ValueError(f"{backend} is no attention backend; `choose` gives one.")
+
+
+class Device(Protocol):
+    """What `choose` asks of a `jax.Device`; GPUs also tell their `compute_capability`."""
+
+    @property
+    def platform(self) -> str:
+        """`cpu`, `gpu` or `tpu`."""
+        ...
+
+    @property
+    def device_kind(self) -> str:
+        """The model, as its maker names it."""
+        ...
+
+
+def choose(backend: str, device: Device, head_width: int, length: int, dtype: DTypeLike) -> str:
+    """The backend for a run: the one named, or for "auto" the first of `AUTO` that can do the work.
+
+    Args:
+        backend: one of `BACKENDS`, or "auto".
+        device: one of those that the run will use.
+        head_width: K.
+        length: T.
+        dtype: of the computation.
+
+    Raises:
+        UserError: no such backend, or it cannot run here, with the reason.
+    """
+    if backend not in (*BACKENDS, "auto"):
+        raise UserError(f"There is no attention {backend!r}; take auto or one of {', '.join(BACKENDS)}.")
+    tried = AUTO.get(device.platform, ("chunked",)) if backend == "auto" else (backend,)
+    refusals = {name: _refusal(name, device, head_width, length, dtype) for name in tried}
+    for name, refused in refusals.items():
+        if refused is None:
+            return name
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals.items())
+    raise UserError(f"No attention kernel for packed rows ({reasons}); attention=chunked runs anywhere, more slowly.")
+
+
+def _refusal(backend: str, device: Any, head_width: int, length: int, dtype: DTypeLike) -> str | None:
+    match backend:
+        case "cudnn":
+            return attention_cudnn.refusal(device, head_width, dtype)
+        case "tokamax":
+            return attention_tokamax.refusal(device, head_width, dtype)
+        case "splash":
+            return attention_splash.refusal(device, length)
+    return None
+
+
+def check_documents(backend: str, segments: np.ndarray) -> None:
+    """See to it, before a batch reaches the device, that rows hold no more documents than the backend has room for.
+
+    Args:
+        backend: what `choose` gave.
+        segments: int `[B, T]`, as `over` takes them.
+
+    Raises:
+        UserError: a row holds too many for cudnn; the other backends take any number.
+    """
+    if backend != "cudnn":
+        return
+    most = int(np.count_nonzero(np.diff(segments, axis=1), axis=1).max(initial=0)) + 1
+    limit = attention_cudnn.most_documents(segments.shape[1])
+    if most > limit:
+        raise UserError(
+            f"A row of {segments.shape[1]} tokens holds {most} documents, padding counted, and attention=cudnn has "
+            f"room for {limit}; take attention=tokamax or attention=chunked."
+        )

@@ -7,7 +7,7 @@ checkpoints) and at the end `model/`, a Hugging Face folder. Every part is made 
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -18,7 +18,6 @@ import numpy as np
 
 from polyturn.curriculum.corpus import build, read
 from polyturn.curriculum.heldout import TRAIN_SEED, VALIDATION_SEED
-from polyturn.data.batches import as_batch
 from polyturn.data.packing import Rows, load_rows, pack, save_rows
 from polyturn.data.repeats import repeats
 from polyturn.hub.catalogue import resolve
@@ -29,23 +28,35 @@ from polyturn.recipes.recipe import Recipe, Stage
 from polyturn.synthesis.turns import encode_for_training
 from polyturn.tokenizer.bpe import Tokenizer, load
 from polyturn.tokenizer.training import SPECIAL
+from polyturn.train.data import Held, Shuffled
 from polyturn.train.loop import train
-from polyturn.train.step import State, evaluate
+from polyturn.train.step import State
+from polyturn.train.watch import Line, Sink
 from polyturn.utils.atomic import replacing, write_text
 from polyturn.utils.errors import UserError
 from polyturn.utils.progress import Counter, track
 
 VALIDATION_PROGRAMS = 500
+SHOWN = ("loss", "gradient_norm", "rate", "tokens_per_s", "mfu", "validation_loss")  # of a line, beside the progress
 
 type Document = tuple[list[int], list[bool]]
 
 
-def run(recipe: Recipe, out: Path, overlap: Path | None = None, stop_after: float = float("inf")) -> Path | None:
+def run(
+    recipe: Recipe,
+    out: Path,
+    overlap: Path | None = None,
+    stop_after: float = float("inf"),
+    sinks: Sequence[Sink] = (),
+    profile: int = 0,
+) -> Path | None:
     """Carry a recipe out in the folder `out`, or carry on with it.
 
     Args:
         overlap: n-gram digests of held-out benchmarks, to keep them out of the corpus.
         stop_after: seconds after which training saves and stops; making the corpus is not interrupted.
+        sinks: more places for the lines of the log, such as `watch.tensorboard`.
+        profile: leave a trace of so many steps of each stage.
 
     Returns:
         The model folder, or None if `stop_after` came first.
@@ -66,7 +77,7 @@ def run(recipe: Recipe, out: Path, overlap: Path | None = None, stop_after: floa
         rows = _rows(folder / "rows.npz", partial(_documents, out, stage, tokenizer), stage, tokenizer)
         held = partial(_programs, out / "validation", tokenizer, VALIDATION_PROGRAMS)
         validation = _rows(folder / "validation.npz", held, stage, tokenizer)
-        state = _train(stage, rows, validation, folder, params, deadline - time.monotonic())
+        state = _train(stage, rows, validation, folder, params, deadline - time.monotonic(), sinks, profile)
         if int(state.step) < stage.train.steps:
             print(f"Stopped at step {state.step} of {stage.train.steps} of {stage.name}; run again to go on.")
             return None
@@ -131,23 +142,30 @@ def _programs(corpus: Path, tokenizer: Tokenizer, count: int) -> list[Document]:
 
 
 def _train(
-    stage: Stage, rows: Rows, validation: Rows, folder: Path, initial: Params[jax.Array], seconds: float
+    stage: Stage,
+    rows: Rows,
+    validation: Rows,
+    folder: Path,
+    initial: Params[jax.Array],
+    seconds: float,
+    sinks: Sequence[Sink],
+    profile: int,
 ) -> State:
     """Train one stage, to its end or until `seconds` have passed."""
-    every, size = np.arange(len(validation.tokens)), stage.train.rows
-    held = [as_batch(validation, every[i : i + size]) for i in range(0, len(every), size)]
     with Counter(f"{stage.name}: steps") as counter:
 
-        def report(line: dict[str, float]) -> None:
-            note = "  ".join(f"{k} {v:,.4g}" for k, v in line.items() if k != "step")
+        def report(line: Line) -> None:
+            note = "  ".join(f"{k} {v:,.4g}" for k, v in line.items() if k in SHOWN and not isinstance(v, str))
             counter.show(int(line["step"]), stage.train.steps, note)
 
         return train(
             stage.train,
-            rows,
+            Shuffled(rows, stage.train.seed),
             folder,
             initial=initial,
-            evaluate=lambda params: {"validation_loss": evaluate(stage.train, params, held)},
+            validation=Held(validation),
             report=report,
+            sinks=sinks,
             stop_after=seconds,
+            profile=profile,
         )

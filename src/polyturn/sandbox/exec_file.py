@@ -114,7 +114,7 @@ def _read_program(line: bytes) -> tuple[Id, Job]:
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON ({error.msg} at column {error.colno})") from None
+        raise ValueError(f"it is not JSON ({error.msg.removesuffix(' at')} at column {error.colno})") from None
     if not isinstance(fields, dict):
         raise ValueError('it is not an object like {"id": 1, "program": "print(1)"}')
     identity = fields.get("id")

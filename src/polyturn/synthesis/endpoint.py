@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -28,13 +28,14 @@ import httpx2
 from polyturn.engine.types import Completion, TextRequest
 from polyturn.synthesis import wire
 from polyturn.synthesis.turns import is_text
-from polyturn.utils.errors import UserError
+from polyturn.utils.errors import UserError, reason
 
 KEYS = ("POLYTURN_API_KEY", "OPENAI_API_KEY")
 ATTEMPTS = 6
 BACKOFF_S = 0.5  # the first pause at most; each further one is at most twice as long
 LONGEST_PAUSE_S = 300  # that a server may ask for
 CONNECT_S = 10
+SAY_EVERY_S = 5
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Endpoint:
         concurrency: int = 8,
         requests_per_minute: float | None = None,
         timeout_s: float = 600,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         """Say where the model is. Nothing is asked yet.
 
@@ -85,6 +87,7 @@ class Endpoint:
             concurrency: how many requests are under way at a time.
             requests_per_minute: the most that are sent, retries included; no limit by default.
             timeout_s: how long an answer may take.
+            say: gets a sentence about a request that is to be sent again, at most one in `SAY_EVERY_S`.
 
         Raises:
             UserError: the address or the key cannot be one, or a number is out of its range.
@@ -101,6 +104,8 @@ class Endpoint:
         self._timeout = httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
         self._pace = Pace(requests_per_minute)
         self._lock = threading.Lock()
+        self._say = say
+        self._quiet_until = 0.0
 
     def complete_texts(self, requests: Sequence[TextRequest]) -> Iterator[tuple[int, Completion]]:
         """One sample for each request, with its index, each as it comes.
@@ -156,10 +161,13 @@ class Endpoint:
     def _ask(self, client: httpx2.Client, request: TextRequest, stopped: threading.Event) -> Completion | None:
         """Draw one sample, in several attempts if need be; None if `stopped` came in between."""
         body = wire.body(request, self.name, self.chat)
-        trouble = ""
+        trouble, asked = "", 0.0
         for attempt in range(ATTEMPTS):
             if attempt:
-                stopped.wait(random.uniform(0.5, 1) * BACKOFF_S * 2 ** (attempt - 1))
+                pause = random.uniform(0.5, 1) * BACKOFF_S * 2 ** (attempt - 1)
+                self._tell(trouble, max(pause, asked))
+                stopped.wait(pause)
+            asked = 0.0
             self._pace.wait(stopped)
             if stopped.is_set():
                 return None
@@ -167,7 +175,7 @@ class Endpoint:
                 response = client.post(self.url, json=body)
                 answer = _json(response)
             except httpx2.RequestError as error:
-                trouble = f"the connection failed ({type(error).__name__}: {self._safe(str(error))})"
+                trouble = f"the connection failed ({self._safe(reason(error))})"
                 continue
             if response.is_success:
                 if answer is None:
@@ -180,14 +188,23 @@ class Endpoint:
             trouble = f"it answered {response.status_code} ({self._safe(said) or 'and nothing else'})"
             if response.status_code not in (408, 409, 429) and response.status_code < 500:
                 raise UserError(f"{self.url} refuses: {trouble}; {_remedy(response.status_code)}.")
-            pause = _pause(response.headers)
-            if pause > LONGEST_PAUSE_S:
-                raise UserError(f"{self.url} asks to wait {pause:.0f} s: {trouble}; go on after that.")
-            self._pace.hold(pause)
+            asked = _pause(response.headers)
+            if asked > LONGEST_PAUSE_S:
+                raise UserError(f"{self.url} asks to wait {asked:.0f} s: {trouble}; go on after that.")
+            self._pace.hold(asked)
         raise UserError(
             f"{self.url} gave no answer in {ATTEMPTS} attempts, the last time {trouble}; see that the server runs "
             "and that the address is right, or ask more slowly."
         )
+
+    def _tell(self, trouble: str, pause: float) -> None:
+        """Say that a request waits; not each of many that do so at the same time."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._quiet_until:
+                return
+            self._quiet_until = now + SAY_EVERY_S
+        self._say(f"{self.url}: {trouble}; trying again in {max(1, round(pause))} s.")
 
     def _read(self, answer: object, request: TextRequest) -> Completion:
         try:

@@ -93,11 +93,20 @@ class TrainConfig:
     save_minutes: float | None = None  # save also when this long has passed since the last time
     keep_last: int = 2
     keep_every: int | None = None  # keep the checkpoint of every so many steps for good
-    validate_every: int | None = None  # by default at each checkpoint
+    validate_every: int | None = None  # steps; by default save_every
+    validation_batches: int = 16  # always so many, so that all hosts do the same
+    step_deadline: float = 1800.0  # seconds after which a step counts as hung
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.rows, self.accumulate, self.log_every, self.save_every, self.keep_last) < 1:
-            raise UserError("steps, rows, accumulate, log_every, save_every and keep_last must be at least 1.")
+        counts = "steps rows accumulate log_every save_every keep_last keep_every validate_every validation_batches"
+        for name in counts.split():
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}.")
+        for name in ("save_minutes", "step_deadline"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UserError(f"{name} must be more than 0, not {value}.")
         if not 0 <= self.optimizer.warmup < self.steps:
             raise UserError(f"A run of {self.steps} steps cannot warm up for {self.optimizer.warmup}; take fewer.")
 

@@ -1,140 +1,176 @@
 """The training loop: from a configuration and packed rows to trained weights, through any number of kills.
 
 A run lives in a folder: `run.json` (what it is), `metrics.jsonl` (how it went), `checkpoints/` (where it stands).
-Calling `train` again on the folder carries on at the newest checkpoint and gives bitwise the losses that an
-unbroken run gives, since batch k depends on the seed and k alone. Nothing waits for the device but the lines
-of the log.
+Calling `train` again on the folder carries on at the newest whole checkpoint and gives bitwise the losses that an
+unbroken run gives, since batch k depends on the seed and k alone. Nothing waits for the devices: the numbers of a step
+are fetched some steps later, a thread has the next batches ready, another writes the checkpoints.
+
+With several processes all of them run this same loop, and only the first writes.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from math import isfinite
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 
-from polyturn.data.batches import batch
-from polyturn.data.packing import Rows
 from polyturn.model.params import Params
-from polyturn.train.checkpoints import checkpoints
+from polyturn.parallel.rules import make_mesh
+from polyturn.train import flops
+from polyturn.train.checkpoints import Checkpoints, checkpoints
 from polyturn.train.config import TrainConfig
-from polyturn.train.step import State, start, train_step
-from polyturn.utils.atomic import write_text
-from polyturn.utils.errors import UserError
+from polyturn.train.data import Checked, prefetch
+from polyturn.train.feed import Source, feed
+from polyturn.train.hosts import decide, leads, tally
+from polyturn.train.manifests import Manifest
+from polyturn.train.meter import Meter
+from polyturn.train.profiling import Profile
+from polyturn.train.record import claim, identity
+from polyturn.train.results import Results
+from polyturn.train.step import State, abstract, evaluate_batch, mesh_shape, start, train_step
+from polyturn.train.stopping import stopping
+from polyturn.train.watch import Report, Sink, log
+from polyturn.train.watchdog import watchdog
 from polyturn.utils.lock import hold
 
-type Report = Callable[[dict[str, float]], None]
+BEHIND = 4  # steps that may be under way on the devices while the host prepares the next
+SELDOM_S = 3600.0  # at least so long for what happens seldom and may be slow: compiling, validation, saving
+
 type Evaluate = Callable[[Params[jax.Array]], dict[str, float]]
 
 
 def train(
     config: TrainConfig,
-    rows: Rows,
+    source: Source,
     folder: Path,
     *,
-    initial: Params[jax.Array] | None = None,
+    initial: Params[Any] | None = None,
+    validation: Source | None = None,
     evaluate: Evaluate | None = None,
     report: Report = lambda line: None,
+    sinks: Sequence[Sink] = (),
     stop_after: float = float("inf"),
+    profile: int = 0,
 ) -> State:
     """Run `config` to its last step, or until `stop_after` seconds have passed, and return the state.
 
+    SIGTERM or Ctrl-C ends the process with code 0 as soon as the step at hand is saved.
+
     Args:
-        rows: the training data, the same at every call for a folder.
+        source: the training data, the same at every call for a folder.
         initial: weights to begin from instead of fresh ones (the hand-over from an earlier stage).
-        evaluate: called at every checkpoint with the weights; what it returns is logged.
+        validation: rows held out. The loss on their first `validation_batches` batches is logged.
+        evaluate: gets the weights whenever validation is due; what it returns is logged.
         report: gets every line of the log as it is written.
+        sinks: more places for the lines, such as `watch.tensorboard`.
+        profile: leave a trace of so many steps.
 
     Raises:
-        UserError: the folder holds another run, or another process is at work in it.
+        UserError: the folder holds another run, another process is at work in it, its disk is full, a token is outside
+            the vocabulary, or the loss stays broken.
     """
+    seldom = max(SELDOM_S, config.step_deadline)
+    source = Checked(source, config.model.vocab)
     busy = f"Another process is training in {folder}; wait for it or choose another folder."
-    with hold(folder, busy), checkpoints(folder / "checkpoints") as saved:
-        _claim(folder, config, rows)
-        state = start(config, initial)
-        state = saved.restore(state) or state
-        with _log(folder / "metrics.jsonl", int(state.step), report) as write:
-            return _steps(config, rows, state, saved.save, evaluate, write, stop_after)
+    with stopping(stop_after) as stop, ExitStack() as opened:
+        # The devices.
+        opened.enter_context(_mesh(config))
+        config.micro_rows(mesh_shape())  # refuses rows that do not share out
 
+        # The folder: ours alone, and of this run.
+        decide(lambda: opened.enter_context(hold(folder, busy)))
+        record = decide(lambda: claim(folder, config, source.digest()))
 
-def _steps(
-    config: TrainConfig,
-    rows: Rows,
-    state: State,
-    save: Callable[[State], None],
-    evaluate: Evaluate | None,
-    write: Report,
-    stop_after: float,
-) -> State:
-    begun = mark = time.monotonic()
-    saved_at = marked_at = step = int(state.step)
-    while step < config.steps and time.monotonic() - begun < stop_after:
-        state, metrics = train_step(config, state, batch(rows, config.seed, step, config.rows))
-        step += 1
-        last, save_now = step == config.steps, step % config.save_every == 0
-        if step % config.log_every == 0 or last:
-            line = {"step": step} | _numbers(metrics, step)  # waits for the device
-            now = time.monotonic()
-            tokens = (step - marked_at) * config.rows * rows.tokens.shape[1]
-            write(line | {"tokens_per_s": tokens / (now - mark)})
-            mark, marked_at = now, step
-        if save_now or last:
-            _numbers(metrics, step)  # nothing broken is saved
-            if evaluate is not None:  # before saving: after a kill here the step is taken, and looked at, again
-                write({"step": step} | evaluate(state.params))
-                mark, marked_at = time.monotonic(), step
-            save(state)
-            saved_at = step
-    if saved_at != step:
-        save(state)
+        # The state: the newest whole checkpoint's, or the first.
+        policy = (config.keep_last, config.keep_every)
+        saved = opened.enter_context(checkpoints(folder / "checkpoints", identity(record), *policy))
+        found, warning = saved.newest()
+        state = _begin(config, initial, saved, found)
+        step = first = int(state.step)
+
+        # What goes along with the steps.
+        lines = opened.enter_context(log(folder, record["settings"], first, report, sinks, leads()))
+        dog = opened.enter_context(watchdog(folder / "stacks.txt"))
+        batches = opened.enter_context(prefetch(source, first, config.rows))
+        trace = Profile(folder, first, profile)
+        meter = _meter(config, source, record, found)
+        results = Results(config, lines, meter, dog)
+        last_save = time.monotonic()
+        if warning:
+            lines.tell(first, warning)
+
+        while step < config.steps and not results.stop:
+            # A step: started here, finished some rounds later.
+            dog.expect(f"The batch of step {step + 1}", config.step_deadline)
+            with meter.data():
+                batch = next(batches)
+            if step == first:
+                dog.expect("Compiling", seldom)
+                with meter.other("compile_s"):
+                    state, metrics = train_step(config, state, batch)
+            else:
+                state, metrics = train_step(config, state, batch)
+            step += 1
+            overdue = time.monotonic() - last_save >= 60 * (config.save_minutes or float("inf"))
+            results.add(step, metrics, tally([stop.wanted, overdue and leads()]))
+            results.fetch(BEHIND)
+            saved.check()
+
+            if trace.turns(step):
+                results.fetch(0)
+                lines.say(trace.turn(step))
+
+            if step % (config.validate_every or config.save_every) == 0 or step == config.steps:
+                results.fetch(0)
+                dog.expect(f"Validation after step {step}", seldom)
+                with meter.other("validation_s"):
+                    numbers = _validate(config, state, validation) | (evaluate(state.params) if evaluate else {})
+                if numbers:
+                    lines.write({"step": step} | numbers)
+
+            if step % config.save_every == 0 or step == config.steps or results.save or results.stop:
+                results.fetch(0)  # nothing broken is saved, and the log is complete
+                dog.expect(f"Saving step {step}", seldom)
+                with meter.other("checkpoint_s"):
+                    lines.sync()
+                    saved.save(state, step, {"tokens": step * meter.tokens, "useful_s": meter.useful})
+                results.save, last_save = False, time.monotonic()
+
+        lines.say(trace.close())
+        dog.expect("Writing the last checkpoint", seldom)
+        saved.wait()
     return state
 
 
-def _numbers(metrics: dict[str, jax.Array], step: int) -> dict[str, float]:
-    """The metrics of a step as numbers. Raises UserError where one is not finite."""
-    numbers = {name: float(value) for name, value in metrics.items()}
-    bad = [name for name, value in numbers.items() if not isfinite(value)]
-    if bad:
-        raise UserError(
-            f"The {bad[0].replace('_', ' ')} of step {step} is not finite; lower the learning rate and start in a new "
-            "folder, or go on from the newest checkpoint here, which is sound, with other data."
-        )
-    return numbers
+def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
+    """The mesh of the run, put in force; one process on one device needs none."""
+    if config.mesh.size == 1 and jax.process_count() == 1:
+        return nullcontext()
+    return jax.set_mesh(make_mesh(config.mesh))
 
 
-def _claim(folder: Path, config: TrainConfig, rows: Rows) -> None:
-    """Write down what this run is, or check that the folder's run is the same one."""
-    mine = {"settings": asdict(config), "data": rows.digest(), "backend": jax.default_backend()}
-    path = folder / "run.json"
-    if not path.exists():
-        write_text(path, json.dumps(mine, indent=2) + "\n")
-        return
-    theirs = json.loads(path.read_text())
-    for run in (mine, theirs):
-        for cadence in ("log_every", "save_every"):
-            run["settings"].pop(cadence)
-    other = [name for name in mine if mine[name] != theirs[name]]
-    if other:
-        raise UserError(f"{folder} holds a run with other {' and '.join(other)}; choose another folder or remove it.")
+def _begin(config: TrainConfig, initial: Params[Any] | None, saved: Checkpoints, found: Manifest | None) -> State:
+    """The state to go on from, on the mesh in force."""
+    if found is None:
+        return start(config, initial and jax.tree.map(lambda a: a.astype(np.float32), initial))
+    return saved.load(found["step"], abstract(config))
 
 
-@contextmanager
-def _log(path: Path, step: int, report: Report) -> Iterator[Report]:
-    """Append lines to the log, after dropping those of steps that a kill has undone."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    write_text(path, "".join(line + "\n" for line in kept))
-    with open(path, "a") as handle:
+def _meter(config: TrainConfig, source: Source, record: Mapping[str, Any], found: Manifest | None) -> Meter:
+    kind, devices = jax.devices()[0].device_kind, mesh_shape().size
+    share = partial(flops.utilisation, config.model, source.row, kind=kind, devices=devices)
+    return Meter(config.rows * source.row, devices, record["began"], found["useful_s"] if found else 0.0, share)
 
-        def write(line: dict[str, float]) -> None:
-            try:
-                handle.write(json.dumps(line) + "\n")
-                handle.flush()
-            except OSError as error:
-                raise UserError(f"Cannot write {path}: {error.strerror}; free some space and run again.") from error
-            report(line)
 
-        yield write
+def _validate(config: TrainConfig, state: State, source: Source | None) -> dict[str, float]:
+    """The mean loss per position over a fixed number of batches: the same work on every host."""
+    if source is None:
+        return {}
+    held = Checked(source, config.model.vocab)
+    placed = (feed(held, n, config.rows) for n in range(config.validation_batches))
+    sums = np.array(jax.device_get([evaluate_batch(config, state.params, batch) for batch in placed]))
+    return {"validation_loss": float(sums[:, 0].sum() / max(sums[:, 1].sum(), 1.0))}

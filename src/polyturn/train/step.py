@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from polyturn.data.batches import Batch
 from polyturn.model.decoder import hidden
@@ -54,6 +54,14 @@ def start(config: TrainConfig, initial: Params[jax.Array] | None = None) -> Stat
         return State(jnp.zeros((), jnp.int32), params, optimizer.fresh(params), guards.fresh())
 
     return jax.jit(make, out_shardings=shardings(config))(initial)
+
+
+def abstract(config: TrainConfig) -> State:
+    """Shapes, dtypes and places of the arrays of a state on the mesh in force, with none of its memory."""
+    shapes, places = jax.eval_shape(partial(start, config)), shardings(config)
+    if places is None:
+        places = jax.tree.map(lambda _: SingleDeviceSharding(jax.local_devices()[0]), shapes)
+    return jax.tree.map(lambda a, place: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), shapes, places)
 
 
 def mesh_in_force() -> Mesh | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from polyturn.utils.errors import UserError
+from polyturn.utils.errors import UserError, reason
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -32,8 +32,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if line.strip():
                     yield number, _object(line, f"Line {number} of {path}")
     except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip file that was cut off, or damaged
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"Cannot read {path}: {reason}; check the path and fetch the file again.") from None
+        raise UserError(f"Cannot read {path}: {reason(error)}; check the path and fetch the file again.") from None
 
 
 def _object(line: bytes, where: str) -> dict[str, Any]:
@@ -41,6 +40,9 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
         record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UserError(f"{where} is not in UTF-8; save the file as UTF-8.") from None
+    except json.JSONDecodeError as error:
+        what = f"{error.msg.removesuffix(' at')} at column {error.colno}"
+        raise UserError(f"{where} is not JSON ({what}); mend or remove the line.") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not JSON ({error}); mend or remove the line.") from None
     if not isinstance(record, dict):
@@ -86,12 +88,12 @@ class Journal:
         before = os.fstat(self._file).st_size
         try:
             written = os.write(self._file, line)
-            reason = "the disk is full"
+            why = "the disk is full"
         except OSError as error:
-            written, reason = 0, error.strerror
+            written, why = 0, reason(error)
         if written != len(line):
             os.ftruncate(self._file, before)
-            raise UserError(f"Cannot write {self.path}: {reason}; make room and run again, what is there is kept.")
+            raise UserError(f"Cannot write {self.path}: {why}; make room and run again, what is there is kept.")
 
     def _take_off_piece(self) -> None:
         """Remove a last line without an end."""

@@ -186,7 +186,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     c = config(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(os, "scandir", refuse(scandir, {"shut"}))
-        listed = units(c)
+        listed = list(units(c))
     (tmp_path / "gone.py").unlink()  # between listing and reading
     monkeypatch.setattr(os, "open", refuse(open_, {"closed.py"}))
     found = [each for unit in listed for each in read(c, unit)]
@@ -227,7 +227,7 @@ def test_a_folder_that_holds_nothing_stops_the_build(tmp_path: Path, make) -> No
     path = tmp_path / "corpus"
     make(path)
     with pytest.raises(UserError, match=r"(holds nothing|Cannot read the folder).*check"):
-        units(config(path))
+        list(units(config(path)))
 
 
 def test_units_are_plain_json_of_about_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,11 +236,11 @@ def test_units_are_plain_json_of_about_one_size(tmp_path: Path, monkeypatch: pyt
         write(tmp_path / f"{n:02}.pyc", "#" * 10_000)  # not opened, so it weighs nothing
     monkeypatch.setattr(folder, "UNIT_BYTES", 1000)
     c = config(tmp_path)
-    found = units(c)
+    found = list(units(c))
     assert len(found) == 6
     assert all(unit == Unit(**json.loads(json.dumps(asdict(unit)))) for unit in found)
     assert [len(list(read(c, unit))) for unit in found] == [19, 20, 20, 20, 20, 1]
-    assert found == units(c)
+    assert found == list(units(c))
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -14,7 +14,7 @@ from polyturn.data.sources import Raw, Unit, installed, read, units
 
 @pytest.fixture(scope="module")
 def listed() -> list[Unit]:
-    return units(load("mono"))
+    return list(units(load("mono")))
 
 
 def test_python_itself_and_every_package(listed: list[Unit]) -> None:

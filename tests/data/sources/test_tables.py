@@ -7,16 +7,21 @@ import gzip
 import io
 import json
 import random
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polyturn.data.config import Columns, Config, Filter, load
-from polyturn.data.sources import Dropped, Raw, read, units
+from polyturn.data.sources import Dropped, Raw, read, tables, units
+from polyturn.data.sources import lines as lines_module
 from polyturn.data.sources.lines import CorruptError, lines
 from polyturn.utils.errors import UserError
 
@@ -65,7 +70,7 @@ def test_rows_are_documents(tmp_path: Path, ending: str, pack: Callable[[bytes],
     assert texts(found) == [row["text"] for row in ROWS]
     first = found[0]
     assert isinstance(first, Raw)
-    assert first == Raw(f"rows{ending}:1", "a/b", "0.py", b"x = 0\n", "MIT", "Python", 6)
+    assert first == Raw(f"rows{ending}:0", "a/b", "0.py", b"x = 0\n", "MIT", "Python", 6)
 
 
 def test_a_folder_of_files_is_one_unit_each(tmp_path: Path) -> None:
@@ -102,7 +107,8 @@ def test_rows_that_are_no_documents(tmp_path: Path) -> None:
     found = everything(config(str(path)))
     assert texts(found) == ["a = 1\n", "b = 1\n", "c = 1\n"]
     assert len({each.id for each in found}) == len(found) == 15
-    assert [(int(id.partition(":")[2]), reason) for id, reason in reasons(found)] == [
+    beginnings = list(accumulate((len(row) + 1 for row in rows), initial=0))
+    assert [(1 + beginnings.index(int(id.partition(":")[2])), reason) for id, reason in reasons(found)] == [
         (2, "not-an-object"),
         (3, "not-an-object"),
         (4, "not-json"),
@@ -129,7 +135,8 @@ def test_columns_of_other_names_lists_of_licences_and_a_language_for_all(tmp_pat
     path.write_bytes(jsonl(rows))
     columns = Columns(text="content", licence="licenses", language="lang")
     found = everything(config(str(path), columns, language="Text", licences=("MIT", "ISC")))
-    assert reasons(found) == [("x.jsonl:1", "licence"), ("x.jsonl:3", "licence")]
+    third = len(jsonl(rows[:2]))
+    assert reasons(found) == [("x.jsonl:0", "licence"), (f"x.jsonl:{third}", "licence")]
     raws = [each for each in found if isinstance(each, Raw)]
     assert [(raw.licence, raw.language) for raw in raws] == [("MIT AND ISC", "Text"), ("MIT", "Brainfuck")]
 
@@ -151,7 +158,7 @@ def test_the_opt_out_list_holds_for_rows(tmp_path: Path) -> None:
     path.write_bytes(jsonl([{**ROWS[0], "repo": "Asked/Us"}, ROWS[1]]))
     listed.write_text("asked\n")
     found = everything(config(str(path), optout=str(listed)))
-    assert reasons(found) == [("x.jsonl:1", "opt-out")]
+    assert reasons(found) == [("x.jsonl:0", "opt-out")]
     assert texts(found) == ["x = 1\n"]
 
 
@@ -182,24 +189,25 @@ def test_what_comes_before_a_damage_counts(tmp_path: Path, ending: str, pack: Ca
         last = found[-1]
         assert isinstance(last, Dropped)
         assert (last.reason, last.size) == ("corrupt", len(data))
-        assert last.id == f"x{ending}:{len(found)}-"
+        if data != bytes(garbage):
+            assert last.id == f"x{ending}:{len(jsonl(rows[: len(done)]))}-"
 
 
 def test_a_file_gone_or_closed_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(jsonl(ROWS))
     c = config(str(path))
-    listed = units(c)
+    listed = list(units(c))
     path.unlink()
-    assert reasons([each for unit in listed for each in read(c, unit)]) == [("x.jsonl:1-", "unreadable")]
+    assert reasons([each for unit in listed for each in read(c, unit)]) == [("x.jsonl:0-", "unreadable")]
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_no_file_at_all_stops_the_build(tmp_path: Path, ending: str) -> None:
     with pytest.raises(UserError, match=f"holds no file that ends in .{ending}"):
-        units(config(f"{ending}:{tmp_path}"))
+        list(units(config(f"{ending}:{tmp_path}")))
     with pytest.raises(UserError, match="Cannot read the folder"):
-        units(config(f"{ending}:{tmp_path / 'none'}"))
+        list(units(config(f"{ending}:{tmp_path / 'none'}")))
 
 
 def test_long_lines_are_told_and_not_held(tmp_path: Path) -> None:
@@ -220,7 +228,39 @@ def test_lines_are_those_of_python(tmp_path: Path, longest: int) -> None:
     for ending, pack in PACKERS[:2]:
         (tmp_path / f"x{ending}").write_bytes(pack(data))
         found = list(lines(str(tmp_path / f"x{ending}"), longest))
-        assert found == [line if len(line) <= longest else len(line) for line in wanted]
+        assert [line for _, line in found] == [line if len(line) <= longest else len(line) for line in wanted]
+        assert [at for at, _ in found] == list(accumulate((len(line) + 1 for line in wanted[:-1]), initial=0))
+
+
+@given(st.lists(st.integers(0, 12), max_size=20), st.integers(1, 15), st.integers(1, 9), st.booleans())
+def test_every_line_is_in_one_range(sizes: list[int], step: int, piece: int, ended: bool) -> None:
+    data = b"\n".join(bytes([97 + n % 26]) * size for n, size in enumerate(sizes)) + b"\n" * ended
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file, pytest.MonkeyPatch.context() as patched:
+        file.write(data)
+        file.flush()
+        patched.setattr(lines_module, "PIECE", piece)
+        whole = list(lines(file.name, 5))
+        ranges = [lines(file.name, 5, at, at + step) for at in range(0, len(data) + step, step)]
+        assert [line for each in ranges for line in each] == whole
+    assert [line for _, line in whole] == [
+        line if len(line) <= 5 else len(line) for line in (each.rstrip(b"\n") for each in io.BytesIO(data))
+    ]
+
+
+def test_a_plain_file_is_read_in_parts_that_give_what_the_whole_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(jsonl(ROWS) + b"{broken\n" + jsonl([{"text": "#" * 2000, "path": "long.py"}, *ROWS]))
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+    whole = everything(config(str(path)))
+    monkeypatch.setattr(tables, "UNIT_BYTES", 500)
+    c = config(str(path))
+    assert len(list(units(c))) == -(-path.stat().st_size // 500) > 5
+    assert everything(c) == whole
+    packed = config(str(tmp_path / "x.jsonl.gz"))
+    assert len(list(units(packed))) == 1
+    assert texts(everything(packed)) == texts(whole)
 
 
 def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
@@ -237,15 +277,15 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000_000  # what 1 KiB unpacks to at once
-    assert found == [300_000_000, jsonl(ROWS[:1]).strip()]
+    assert found == [(0, 300_000_000), (300_000_001, jsonl(ROWS[:1]).strip())]
 
 
 def test_a_cut_off_file_raises_after_its_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "x.gz"
     path.write_bytes(gzip.compress(b"one\ntwo\nthree")[:-9])
     reading = lines(str(path), 100)
-    assert next(reading) == b"one"
-    assert next(reading) == b"two"
+    assert next(reading) == (0, b"one")
+    assert next(reading) == (4, b"two")
     with pytest.raises(CorruptError):
         list(reading)
 
@@ -263,6 +303,25 @@ def test_parquet_is_read_by_row_groups(tmp_path: Path) -> None:
     found = everything(c)
     assert texts(found) == [row["text"] for row in ROWS]
     assert [each.id for each in found][7:10] == ["x.parquet:0:7", "x.parquet:1:0", "x.parquet:1:1"]
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "binary", "dictionary"])
+def test_cells_that_are_too_large_are_told_and_not_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    path = tmp_path / "x.parquet"
+    cells = ["x = 1\n", "é" * 600, None, "y = 2\n"]
+    column = pa.array([cell and cell.encode() for cell in cells]) if kind == "binary" else pa.array(cells)
+    column = column.dictionary_encode() if kind == "dictionary" else column
+    column = column.cast(pa.large_string()) if kind == "large_string" else column
+    pytest.importorskip("pyarrow.parquet").write_table(pa.table({"text": column, "path": ["a.py"] * 4}), path)
+    for size in (1, 1 << 20):
+        monkeypatch.setattr(tables, "BATCH_BYTES", size)
+        found = everything(config(str(path), largest=1000))
+        assert texts(found) == ["x = 1\n", "y = 2\n"]
+        assert reasons(found) == [("x.parquet:0:1", "too-large"), ("x.parquet:0:2", "no-text")]
+        assert [each.size for each in found if isinstance(each, Dropped)] == [1200, 0]
 
 
 def test_parquet_of_bytes_nulls_and_lists(tmp_path: Path) -> None:
@@ -284,9 +343,9 @@ def test_a_column_that_is_missing_stops_the_build(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     parquet(path, [{"content": "x", "file": "a.py"}])
     with pytest.raises(UserError, match=r"no column 'text'; set columns\.text to one of content, file"):
-        units(config(str(path)))
+        list(units(config(str(path))))
     with pytest.raises(UserError, match=r"no column 'files'; set columns\.path"):
-        units(config(str(path), Columns(text="content", path="files")))
+        list(units(config(str(path), Columns(text="content", path="files"))))
     assert len(texts(everything(config(str(path), Columns(text="content", path="file"))))) == 1
 
 
@@ -337,6 +396,6 @@ def test_a_data_set_of_hugging_face_is_streamed_by_shards(tmp_path: Path) -> Non
     assert [each.id for each in found][9:11] == ["set/train:0:9", "set/train:1:0"]
     assert found == everything(c)
     with pytest.raises(UserError, match="Cannot open the data set"):
-        units(config(f"huggingface:{tmp_path / 'none'}"))
+        list(units(config(f"huggingface:{tmp_path / 'none'}")))
     with pytest.raises(UserError, match=r"no column 'content'; set columns\.text to one of"):
-        units(config(f"huggingface:{folder}", Columns(text="content")))
+        list(units(config(f"huggingface:{folder}", Columns(text="content"))))

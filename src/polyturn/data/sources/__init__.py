@@ -13,7 +13,7 @@ a source becomes a `Raw` or, with the reason, a `Dropped`:
 
 from collections.abc import Iterator
 
-from polyturn.data.config import Config
+from polyturn.data.config import Config, Source
 from polyturn.data.sources import folder, installed, tables
 from polyturn.data.sources.types import Dropped, Raw, Unit
 from polyturn.data.sources.wanted import Wanted
@@ -22,29 +22,32 @@ from polyturn.utils.errors import UserError
 __all__ = ["Dropped", "Raw", "Unit", "read", "units"]
 
 
-def units(config: Config) -> list[Unit]:
-    """The pieces of all sources, in order.
+def units(config: Config) -> Iterator[Unit]:
+    """The pieces of all sources, in order, as they are found.
 
     Raises:
         UserError: a source is not there, is not what its kind says, or holds nothing at all.
     """
-    found = []
     for number, source in enumerate(config.source):
-        before = len(found)
-        match source.kind:
-            case "installed":
-                found += installed.units(number, source.name)
-            case "folder":
-                found += folder.units(number, source.name, source.path)
-            case "jsonl":
-                found += tables.jsonl_units(number, source)
-            case "parquet":
-                found += tables.parquet_units(number, source)
-            case "huggingface":
-                found += tables.huggingface_units(number, source)
-        if len(found) == before:
+        unit = None
+        for unit in _units(number, source):
+            yield unit
+        if unit is None:
             raise UserError(f"The source {source.name} holds nothing to read; check its path {source.path}.")
-    return found
+
+
+def _units(number: int, source: Source) -> Iterator[Unit]:
+    match source.kind:
+        case "installed":
+            return installed.units(number, source.name)
+        case "folder":
+            return folder.units(number, source.name, source.path)
+        case "jsonl":
+            return tables.jsonl_units(number, source)
+        case "parquet":
+            return tables.parquet_units(number, source)
+        case _:
+            return tables.huggingface_units(number, source)
 
 
 def read(config: Config, unit: Unit) -> Iterator[Raw | Dropped]:

@@ -19,32 +19,51 @@ class CorruptError(Exception):
     """The rest of a file cannot be unpacked."""
 
 
-def lines(path: str, longest: int) -> Iterator[bytes | int]:
-    """Each line without its end; of one longer than `longest` bytes only the length, and it is not held in memory.
+def lines(path: str, longest: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes | int]]:
+    """Where each line begins, and the line without its end; of one longer than `longest` bytes only the length.
+
+    A line that is too long is not held in memory. Places are bytes of what is unpacked, from 0.
+
+    Args:
+        start: only lines that begin here or later; 0 for a packed file.
+        stop: only lines that begin before.
 
     Raises:
         CorruptError: the file is damaged or cut off here; all whole lines before were given.
         OSError: it cannot be read.
     """
     held: list[bytes] = []
+    at = max(start - 1, 0)  # where the line begins
     size = 0  # of the line so far; more than `longest`: it is not held any more
-    for piece in _pieces(path):
+    others = start > 0  # the line began before; if all of it did, its end is at `start` - 1
+    for piece in _pieces(path, at):
         *ends, rest = piece.split(b"\n")
         for end in ends:
             size += len(end)
-            yield size if size > longest else b"".join([*held, end])
+            if not others:
+                yield at, size if size > longest else b"".join([*held, end])
+            at += size + 1
+            if stop is not None and at >= stop:
+                return
             held.clear()
-            size = 0
+            size, others = 0, False
         size += len(rest)
-        if size > longest:
+        if others and stop is not None and at + size >= stop:
+            return
+        if others or size > longest:
             held.clear()
         else:
             held.append(rest)
-    if size:
-        yield size if size > longest else b"".join(held)
+    if size and not others:
+        yield at, size if size > longest else b"".join(held)
 
 
-def _pieces(path: str) -> Iterator[bytes]:
+def is_packed(path: str) -> bool:
+    """Whether only the whole of a file can be read, from its beginning on."""
+    return path.endswith((".gz", ".zst"))
+
+
+def _pieces(path: str, start: int) -> Iterator[bytes]:
     if path.endswith(".gz"):
         return _unpacked(path, lambda: zlib.decompressobj(wbits=31), zlib.error)
     if path.endswith(".zst"):
@@ -54,11 +73,12 @@ def _pieces(path: str) -> Iterator[bytes]:
             raise UserError(f"{path} needs zstandard; install polyturn[data].") from None
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # as large as `zstd --long=31` makes them
         return _unpacked(path, unpacker.decompressobj, zstandard.ZstdError)
-    return _plain(path)
+    return _plain(path, start)
 
 
-def _plain(path: str) -> Iterator[bytes]:
+def _plain(path: str, start: int) -> Iterator[bytes]:
     with open(path, "rb") as file:
+        file.seek(start)
         while piece := file.read(PIECE):
             yield piece
 

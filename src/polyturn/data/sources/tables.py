@@ -13,36 +13,42 @@ from typing import Any
 from polyturn.data.config import Columns, Source
 from polyturn.data.languages import named
 from polyturn.data.licences import conjunction
-from polyturn.data.sources.folder import walk
-from polyturn.data.sources.lines import ENDINGS, CorruptError, lines
+from polyturn.data.sources.folder import UNIT_BYTES, walk
+from polyturn.data.sources.lines import ENDINGS, CorruptError, is_packed, lines
 from polyturn.data.sources.types import Dropped, Raw, Unit
 from polyturn.data.sources.wanted import Wanted
 from polyturn.utils.errors import UserError
 
-ROWS = 64  # of parquet in memory at once
+BATCH_BYTES = 4 << 20  # of a row group in memory at once, about; one row at least
+MOST_ROWS = 1024  # likewise
+READ_BYTES = 1 << 20  # of a column at once: without it, all that a row group has of it
 ESCAPED = 6  # bytes that JSON may take for one: \u0000
 
 
 def jsonl_units(number: int, source: Source) -> Iterator[Unit]:
-    """One unit a file."""
+    """One unit for each `UNIT_BYTES` of a plain file; a packed one can be read from its beginning only, and is one."""
     for name, path in _table_files(source, ENDINGS):
-        yield Unit(number, "jsonl", name, path)
+        parts = 1 if is_packed(path) else max(1, -(-_size(path) // UNIT_BYTES))
+        for part in range(parts):
+            yield Unit(number, "jsonl", name, path, part=part)
 
 
 def read_jsonl(unit: Unit, source: Source, wanted: Wanted) -> Iterator[Raw | Dropped]:
-    """The rows of one file; ids count its lines from 1."""
+    """The rows of one unit; ids count the bytes before a row in the unpacked file, so that no one has to count rows."""
     longest = ESCAPED * wanted.rules.largest + (1 << 16)  # the other columns
-    number = 0
+    start, stop = unit.part * UNIT_BYTES, None if is_packed(unit.place) else (unit.part + 1) * UNIT_BYTES
+    after = start
     try:
-        for number, line in enumerate(lines(unit.place, longest), 1):
-            id = f"{unit.name}:{number}"
+        for at, line in lines(unit.place, longest, start, stop):
+            id = f"{unit.name}:{at}"
+            after = at + 1 + (line if isinstance(line, int) else len(line))
             if isinstance(line, int):
                 yield Dropped(id, line, "", "too-large")
             elif line.strip():
                 yield _json_row(id, line, source, wanted)
     except (CorruptError, OSError) as error:
         reason = "corrupt" if isinstance(error, CorruptError) else "unreadable"
-        yield Dropped(f"{unit.name}:{number + 1}-", _size(unit.place), "", reason)
+        yield Dropped(f"{unit.name}:{after}-", _size(unit.place), "", reason)
 
 
 def _json_row(id: str, line: bytes, source: Source, wanted: Wanted) -> Raw | Dropped:
@@ -71,19 +77,43 @@ def parquet_units(number: int, source: Source) -> Iterator[Unit]:
 
 
 def read_parquet(unit: Unit, source: Source, wanted: Wanted) -> Iterator[Raw | Dropped]:
-    """The rows of one row group; ids count row groups and their rows from 0."""
+    """The rows of one row group, as many in memory as `BATCH_BYTES` hold; ids count row groups and rows from 0."""
     done = 0
     try:
         file = _parquet(unit.place)
         names = set(file.schema_arrow.names)
         columns = [each for each in vars(source.columns).values() if each in names]
-        for batch in file.iter_batches(ROWS, row_groups=[unit.part], columns=columns):
-            for row in batch.to_pylist():
-                yield _row(f"{unit.name}:{unit.part}:{done}", row, source, wanted)
+        group = file.metadata.row_group(unit.part)
+        rows = max(1, min(MOST_ROWS, BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)))
+        for batch in file.iter_batches(rows, row_groups=[unit.part], columns=columns):
+            texts, too_large = _not_larger(batch.column(source.columns.text), wanted.rules.largest)
+            others = batch.drop_columns([source.columns.text]).to_pylist()
+            for text, size, row in zip(texts, too_large, others, strict=True):
+                id = f"{unit.name}:{unit.part}:{done}"
+                row[source.columns.text] = text
+                yield Dropped(id, size, "", "too-large") if size else _row(id, row, source, wanted)
                 done += 1
     except _damage() as error:
         reason = "unreadable" if isinstance(error, PermissionError) else "corrupt"
         yield Dropped(f"{unit.name}:{unit.part}:{done}-", _size(unit.place), "", reason)
+
+
+def _not_larger(column: Any, largest: int) -> tuple[list[Any], list[int]]:
+    """The cells as Python's, but None for one of more than `largest` bytes; and the sizes of these, 0 for others."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    try:
+        sizes = pc.fill_null(pc.binary_length(column), 0)  # pyright: ignore[reportAttributeAccessIssue]
+    except pa.ArrowNotImplementedError:  # numbers, lists: no text either way
+        return column.to_pylist(), [0] * len(column)
+    large = pc.greater(sizes, largest)  # pyright: ignore[reportAttributeAccessIssue]
+    if not pc.any(large).as_py():  # pyright: ignore[reportAttributeAccessIssue]
+        return column.to_pylist(), [0] * len(column)
+    cells = [None if is_large.as_py() else cell.as_py() for cell, is_large in zip(column, large, strict=True)]
+    return cells, [size if size > largest else 0 for size in sizes.to_pylist()]
 
 
 def _parquet(path: str) -> Any:
@@ -91,7 +121,7 @@ def _parquet(path: str) -> Any:
         import pyarrow.parquet as parquet
     except ImportError:
         raise UserError(f"{path} needs pyarrow; install polyturn[data].") from None
-    return parquet.ParquetFile(path, memory_map=False, pre_buffer=False)
+    return parquet.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=READ_BYTES)
 
 
 def _damage() -> tuple[type[Exception], ...]:

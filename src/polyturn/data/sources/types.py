@@ -42,7 +42,7 @@ class Unit:
     name: begins the ids of what is in it.
     place: the folder that the files are in, the one file, or the data set.
     files: of kind "files", [path within `place`, repo, licence, stamp] of each.
-    part: the row group of a parquet file, or the shard of a data set.
+    part: the row group of a parquet file, the shard of a data set, or which `UNIT_BYTES` of a plain JSONL file.
     stamp: of the one file. A stamp is "SIZE-MTIME" in bytes and nanoseconds, other where a file has changed since.
     """
 

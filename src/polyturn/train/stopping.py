@@ -1,0 +1,61 @@
+"""Stop between two steps and lose nothing: on SIGTERM, on Ctrl-C, or when the time is up.
+
+A scheduler that takes a machine back sends SIGTERM and gives some seconds. The signal is only noted here; the loop
+saves after the step at hand, and the same command goes on later. A second signal does what it always does.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stop:
+    """Whether this process wants to stop."""
+
+    def __init__(self, stop_after: float = float("inf")) -> None:
+        self._deadline = time.monotonic() + stop_after
+        self.signal: signal.Signals | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """A signal has come, or the time is up."""
+        return self.signal is not None or time.monotonic() >= self._deadline
+
+
+@contextmanager
+def stopping(stop_after: float = float("inf")) -> Iterator[Stop]:
+    """Note SIGTERM and SIGINT instead of dying of them, until the body ends.
+
+    After a body that ended well although a signal came, the process exits with code 0: what was asked of it is done.
+
+    Args:
+        stop_after: seconds from now after which to stop.
+    """
+    stop = Stop(stop_after)
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # Python hears signals on the main thread alone
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def as_before() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def note(number: int, _frame: object) -> None:
+        stop.signal = signal.Signals(number)
+        as_before()
+        os.write(2, f"\n{stop.signal.name}: stopping after this step; once more stops at once.\n".encode())
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        as_before()
+    if stop.signal is not None:
+        raise SystemExit(0)

@@ -1,0 +1,20 @@
+"""Tests that need a GPU. Without one they are skipped; `make test-gpu` runs them where there is one.
+
+They import nothing but JAX, optax, NumPy and pytest, so that they also run in an environment made for something else.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "model"))  # attention_oracle
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gpu() -> None:
+    """Skip where JAX has no GPU. The settings of tests/conftest.py keep JAX off GPUs unless the environment says."""
+    import jax
+
+    if jax.default_backend() != "gpu":
+        pytest.skip(f"JAX runs on {jax.default_backend()} here; on a machine with a GPU: make test-gpu")

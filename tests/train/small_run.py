@@ -1,0 +1,88 @@
+"""A training run of seconds, for tests to kill, stop and resume; in this process or in one of its own.
+
+python small_run.py FOLDER '{"config": {"steps": 8}, "hang_at": 5}'      prints each line of the log
+"""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from polyturn.data.batches import Batch
+from polyturn.data.packing import Rows, pack
+from polyturn.data.repeats import repeats
+from polyturn.model.config import ModelConfig
+from polyturn.train.config import OptimizerConfig, TrainConfig
+from polyturn.train.data import Held, Shuffled
+from polyturn.train.loop import train
+from polyturn.train.meter import TIMED
+from polyturn.train.step import State
+
+MODEL = ModelConfig(layers=2, width=64, heads=4, rotary=8, vocab=64, context=64)
+CONFIG = TrainConfig(
+    MODEL, OptimizerConfig(2e-3, 2e-4, 20, beta2=0.99), steps=24, rows=8, log_every=2, save_every=6, validate_every=6
+)
+
+
+def rows(count: int = 200, length: int = 33) -> Rows:
+    return pack(repeats(3, count, range(2, 64), 0, 8, 16), length, pad_id=1)
+
+
+def run(folder: Path, config: TrainConfig = CONFIG, **options: Any) -> State:
+    options = {"source": Shuffled(rows(), config.seed), "validation": Held(rows(20)), **options}
+    return train(config, folder=folder, **options)
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a log without what depends on the machine."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in TIMED} for line in lines]
+
+
+def events(folder: Path) -> list[str]:
+    return [line["event"] for line in log(folder) if "event" in line]
+
+
+def numbers(folder: Path) -> list[dict[str, Any]]:
+    return [line for line in log(folder) if "event" not in line]
+
+
+def same(one: State, other: State) -> bool:
+    """Whether two states are equal to the bit."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class Slow(Shuffled):
+    """Data that takes its time, or never comes."""
+
+    pause_s: float = 0.0
+    hang_at: int = -1
+
+    def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
+        time.sleep(10**6 if step == self.hang_at else self.pause_s)
+        return super().batch(step, size, host, hosts)
+
+
+def start_child(folder: Path, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, str(folder), json.dumps(options)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def main(folder: Path, config: dict[str, Any], pause_s: float = 0.0, hang_at: int = -1, **options: Any) -> None:
+    def show(line: Any) -> None:
+        print(json.dumps(line), flush=True)
+
+    source = Slow(rows(), CONFIG.seed, pause_s, hang_at)
+    run(folder, replace(CONFIG, **config), source=source, report=show, **options)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), **{"config": {}, **json.loads(sys.argv[2])})

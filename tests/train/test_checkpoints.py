@@ -1,0 +1,186 @@
+"""Checkpoints: whole or not there, checked byte by byte, loaded on any mesh."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from small_run import CONFIG, events, numbers, rows, run, same
+
+from polyturn.hub.folder import read_folder
+from polyturn.model.params import cast
+from polyturn.train import manifests
+from polyturn.train.checkpoints import checkpoints
+from polyturn.train.data import Shuffled
+from polyturn.train.export import export
+from polyturn.train.step import State, abstract
+from polyturn.utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[State, Path]:
+    folder = tmp_path_factory.mktemp("finished")
+    return run(folder), folder
+
+
+def largest(folder: Path) -> Path:
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def flip(folder: Path) -> None:
+    file = largest(folder / "24")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def cut(folder: Path) -> None:
+    file = largest(folder / "24")
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def lose(folder: Path) -> None:
+    largest(folder / "24").unlink()
+
+
+def scribble(folder: Path) -> None:
+    (folder / "24.json").write_text('{"step": 24')
+
+
+def half(folder: Path) -> None:
+    (folder / "24.json").unlink()
+    (folder / "24").rename(folder / "24.orbax-checkpoint-tmp")
+
+
+def unhashed(folder: Path) -> None:
+    (folder / "24.json").unlink()
+
+
+@pytest.mark.parametrize("harm", [flip, cut, lose, scribble, half, unhashed])
+def test_the_newest_whole_one_is_taken(
+    tmp_path: Path, finished: tuple[State, Path], harm: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[1], folder)
+    harm(folder / "checkpoints")
+    assert same(run(folder), finished[0])
+    said = capsys.readouterr().err
+    assert "step 24" in said
+    assert "going on from step 18" in said
+    assert events(folder) == [said.strip()]
+    assert numbers(folder) == numbers(finished[1])
+    kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert kept == ["18", "18.json", "24", "24.json"]
+
+
+def test_all_of_them_damaged(tmp_path: Path, finished: tuple[State, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[1], folder)
+    for step in (18, 24):
+        largest(folder / "checkpoints" / str(step)).unlink()
+    assert same(run(folder), finished[0])
+    assert "starting anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("config", "count"), [(replace(CONFIG, seed=1), 200), (CONFIG, 100)])
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, finished: tuple[State, Path], config, count) -> None:
+    """Somebody copied it here; the folder's own record knows nothing of it."""
+    run(tmp_path, config, source=Shuffled(rows(count), config.seed), stop_after=0.0)
+    for name in ("24", "24.json"):
+        source = finished[1] / "checkpoints" / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / "checkpoints" / name)
+    with pytest.raises(UserError, match="is of a run with other"):
+        run(tmp_path, config, source=Shuffled(rows(count), config.seed))
+    assert (tmp_path / "checkpoints" / "24.json").exists()
+
+
+def sharded(devices: int) -> State:
+    """The abstract state on a mesh of so many devices: what they divide is cut, and it lies in another axis for 8."""
+    mesh = jax.make_mesh((devices,), ("fsdp",), axis_types=(AxisType.Explicit,), devices=jax.devices()[:devices])
+
+    def place(a: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        axes = [n for n, size in enumerate(a.shape) if size % 8 == 0]
+        spec = PartitionSpec(*("fsdp" if n == axes[-1] else None for n in range(a.ndim))) if axes else PartitionSpec()
+        return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=NamedSharding(mesh, spec))
+
+    return jax.tree.map(place, abstract(CONFIG))
+
+
+@pytest.mark.parametrize(("saving", "loading"), [(8, 1), (1, 8), (4, 2)])
+def test_a_checkpoint_loads_on_another_mesh(
+    tmp_path: Path, finished: tuple[State, Path], saving: int, loading: int
+) -> None:
+    state = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), finished[0], sharded(saving))
+    with checkpoints(tmp_path, {}, 1, None) as saved:
+        saved.save(state, 24, {})
+        saved.wait()
+        manifest, _ = saved.newest()
+        assert manifest is not None
+        loaded = saved.load(24, sharded(loading))
+    assert same(loaded, finished[0])
+    assert loaded.params.head.sharding == sharded(loading).params.head.sharding
+    assert len(loaded.params.head.sharding.device_set) == loading
+
+
+def test_a_state_of_other_shapes_is_refused(finished: tuple[State, Path]) -> None:
+    other = replace(CONFIG, model=replace(CONFIG.model, width=32))
+    with (
+        checkpoints(finished[1] / "checkpoints", {}, 2, None) as saved,
+        pytest.raises(UserError, match="another version"),
+    ):
+        saved.load(24, abstract(other))
+
+
+def test_what_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not ours")
+    for step in range(1, 13):
+        (tmp_path / str(step)).mkdir()
+        (tmp_path / str(step) / "file").write_text(str(step))
+        manifests.write(tmp_path, step, {})
+    (tmp_path / "11.orbax-checkpoint-tmp").mkdir()
+    manifests.prune(tmp_path, last=2, every=5)
+    assert manifests.steps(tmp_path) == [5, 10, 11, 12]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*map(str, (5, 10, 11, 12)), *(f"{n}.json" for n in (5, 10, 11, 12)), "notes.txt"]
+    )
+
+
+def test_the_manifest_says_what_it_is(finished: tuple[State, Path]) -> None:
+    manifest = json.loads((finished[1] / "checkpoints" / "24.json").read_text())
+    assert manifest["tokens"] == 24 * CONFIG.rows * 33
+    assert manifest["data"] == rows().digest()
+    found = {str(p.relative_to(finished[1] / "checkpoints" / "24")) for p in largest_all(finished[1])}
+    assert set(manifest["files"]) == found
+
+
+def largest_all(folder: Path) -> list[Path]:
+    return [path for path in (folder / "checkpoints" / "24").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("step", [None, 18])
+def test_a_model_folder_from_any_checkpoint(tmp_path: Path, finished: tuple[State, Path], step: int | None) -> None:
+    export(finished[1], tmp_path / "model", step, dtype="float32")
+    ours = read_folder(tmp_path / "model")
+    assert ours.config == CONFIG.model
+    if step is None:
+        for a, b in zip(jax.tree.leaves(ours.params), jax.tree.leaves(finished[0].params), strict=True):
+            assert np.array_equal(a, np.asarray(b))
+    else:
+        assert not np.array_equal(ours.params.head, np.asarray(cast(finished[0].params, np.float32).head))
+
+
+def test_what_cannot_be_exported(tmp_path: Path, finished: tuple[State, Path]) -> None:
+    with pytest.raises(UserError, match="has no checkpoint of step 7; there are: 18, 24"):
+        export(finished[1], tmp_path / "model", 7)
+    with pytest.raises(UserError, match="holds no run"):
+        export(tmp_path, tmp_path / "model")
+    shutil.copytree(finished[1], tmp_path / "run")
+    cut(tmp_path / "run" / "checkpoints")
+    with pytest.raises(UserError, match="damaged"):
+        export(tmp_path / "run", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
