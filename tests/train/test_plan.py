@@ -155,9 +155,8 @@ def test_what_fits_is_the_fastest_that_fits() -> None:
 
 
 def test_another_mesh_where_none_fits_on_the_first() -> None:
-    device = replace(
-        H100, memory=3 * memory(replace(CONFIG, accumulate=2), ROW).weights
-    )  # too little for whole weights
+    weights = memory(CONFIG, ROW).weights
+    device = replace(H100, memory=3 * weights, node=2)  # no room for whole weights; tensor goes up to two
     found = planning.fitting(replace(CONFIG, mesh=MeshShape(data=8)), ROW, device, 0.5)
     assert found is not None
     assert found.fits

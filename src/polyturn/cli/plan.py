@@ -92,7 +92,9 @@ def _changed(part: Part, mesh: str | None, rows: int | None, accumulate: int | N
         raise UserError(f"--mesh {mesh} leaves open how many devices there are; write a number instead of -1.")
     compute = config.compute if remat is None else replace(config.compute, remat=remat)
     accumulate = config.accumulate if accumulate is None else accumulate
-    changed = replace(config, mesh=shape, rows=rows or config.rows, compute=compute, accumulate=accumulate)
+    changed = replace(
+        config, mesh=shape, rows=config.rows if rows is None else rows, compute=compute, accumulate=accumulate
+    )
     return name, changed, row
 
 
