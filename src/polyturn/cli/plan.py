@@ -74,6 +74,8 @@ def _parts(recipe: str) -> list[Part]:
     """The stages of a recipe."""
     if recipe not in RECIPES:
         raise UserError(f"There is no recipe {recipe}; there are: {', '.join(RECIPES)}.")
+    if recipe == "finetune":
+        raise UserError("finetune takes the shape of the model that it is given; plan the recipe of that size.")
     module, name = RECIPES[recipe].split(":")
     made: Any = getattr(import_module(module), name)()
     if hasattr(made, "stages"):

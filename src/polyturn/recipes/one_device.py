@@ -12,7 +12,8 @@ from dataclasses import replace
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.parallel.mesh import MeshShape
-from polyturn.recipes.codegen import Pretraining, codegen_2b_nl, codegen_350m_nl
+from polyturn.recipes.codegen import codegen_2b_nl, codegen_350m_nl
+from polyturn.recipes.pretraining import Pretraining
 from polyturn.train.config import OptimizerConfig, TrainConfig
 
 
