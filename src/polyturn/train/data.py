@@ -13,6 +13,7 @@ import numpy as np
 from polyturn.data import batches
 from polyturn.data.batches import Batch
 from polyturn.data.packing import Rows
+from polyturn.model.attention import check_documents
 from polyturn.train.feed import Source, feed
 from polyturn.utils.errors import UserError
 
@@ -75,10 +76,14 @@ def _part(whole: Batch, host: int, hosts: int) -> Batch:
 
 @dataclass(frozen=True)
 class Checked:
-    """A source whose tokens are looked at: outside the vocabulary, a device would take another row and say nothing."""
+    """A source whose rows are looked at before a device, which would say nothing, computes with them.
+
+    Tokens must be within the vocabulary, and a row's documents no more than the attention has room for.
+    """
 
     source: Source
     vocab: int
+    attention: str = "reference"
 
     @property
     def row(self) -> int:
@@ -86,7 +91,7 @@ class Checked:
         return self.source.row
 
     def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
-        """As of `feed.Source`. Raises UserError where a token is outside the vocabulary."""
+        """As of `feed.Source`. Raises UserError where a token or a row's number of documents is too large."""
         part = self.source.batch(step, size, host, hosts)
         for token in (int(part.tokens.max(initial=0)), int(part.tokens.min(initial=0))):
             if not 0 <= token < self.vocab:
@@ -94,6 +99,7 @@ class Checked:
                     f"The rows of step {step} hold token {token} and the model's vocabulary has {self.vocab} rows; "
                     "encode the data with the model's tokenizer, or give the model a larger vocabulary."
                 )
+        check_documents(self.attention, part.segments)
         return part
 
     def digest(self) -> str:

@@ -11,6 +11,7 @@ With several processes all of them run this same loop, and only the first writes
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from polyturn.model.attention import choose
 from polyturn.model.params import Params
 from polyturn.parallel.rules import make_mesh
 from polyturn.train import flops
@@ -70,11 +72,12 @@ def train(
         profile: leave a trace of so many steps.
 
     Raises:
-        UserError: the folder holds another run, another process is at work in it, its disk is full, a token is outside
-            the vocabulary, or the loss stays broken.
+        UserError: the attention asked for cannot run here, the folder holds another run, another process is at work in
+            it, its disk is full, a token is outside the vocabulary, or the loss stays broken.
     """
     seldom = max(SELDOM_S, config.step_deadline)
-    source = Checked(source, config.model.vocab)
+    asked, config = config, _with_attention(config, source.row)
+    source = Checked(source, config.model.vocab, config.compute.attention)
     busy = f"Another process is training in {folder}; wait for it or choose another folder."
     with stopping(stop_after) as stop, ExitStack() as opened:
         # The devices.
@@ -83,7 +86,7 @@ def train(
 
         # The folder: ours alone, and of this run.
         decide(lambda: opened.enter_context(hold(folder, busy)))
-        record = decide(lambda: claim(folder, config, source.digest()))
+        record = decide(lambda: claim(folder, asked, source.digest()))
 
         # The state: the newest whole checkpoint's, or the first.
         policy = (config.keep_last, config.keep_every)
@@ -99,6 +102,7 @@ def train(
         trace = Profile(folder, first, profile)
         meter = _meter(config, source, record, found)
         results = Results(config, lines, meter, dog)
+        lines.say(f"attention: {config.compute.attention}")
         last_save = time.monotonic()
         if warning:
             lines.tell(first, warning)
@@ -146,6 +150,13 @@ def train(
     return state
 
 
+def _with_attention(config: TrainConfig, length: int) -> TrainConfig:
+    """The configuration with the attention that will run. Raises UserError where the one asked for cannot."""
+    compute, device = config.compute, jax.local_devices()[0]
+    name = choose(compute.attention, device, config.model.head_width, length, compute.dtype)
+    return replace(config, compute=replace(compute, attention=name))
+
+
 def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
     """The mesh of the run, put in force; one process on one device needs none."""
     if config.mesh.size == 1 and jax.process_count() == 1:
@@ -170,7 +181,7 @@ def _validate(config: TrainConfig, state: State, source: Source | None) -> dict[
     """The mean loss per position over a fixed number of batches: the same work on every host."""
     if source is None:
         return {}
-    held = Checked(source, config.model.vocab)
+    held = Checked(source, config.model.vocab, config.compute.attention)
     placed = (feed(held, n, config.rows) for n in range(config.validation_batches))
     sums = np.array(jax.device_get([evaluate_batch(config, state.params, batch) for batch in placed]))
     return {"validation_loss": float(sums[:, 0].sum() / max(sums[:, 1].sum(), 1.0))}
