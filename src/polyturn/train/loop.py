@@ -71,8 +71,8 @@ def train(
         profile: leave a trace of so many steps.
 
     Raises:
-        UserError: the folder holds another run, another process is at work in it, its disk is full, a token is outside
-            the vocabulary, or the loss stays broken.
+        UserError: the attention asked for cannot run here, the folder holds another run, another process is at work in
+            it, its disk is full, a token is outside the vocabulary, or the loss stays broken.
     """
     seldom = max(SELDOM_S, config.step_deadline)
     busy = f"Another process is training in {folder}; wait for it or choose another folder."
@@ -80,12 +80,12 @@ def train(
         # The devices.
         opened.enter_context(_mesh(config))
         config.micro_rows(mesh_shape())  # refuses rows that do not share out
-        config = _with_attention(config, source.row)
+        asked, config = config, _with_attention(config, source.row)
         source = Checked(source, config)
 
         # The folder: ours alone, and of this run.
         decide(lambda: opened.enter_context(hold(folder, busy)))
-        record = decide(lambda: claim(folder, config, source.digest()))
+        record = decide(lambda: claim(folder, asked, source.digest()))
 
         # The state: the newest whole checkpoint's, or the first.
         policy = (config.keep_last, config.keep_every)

@@ -60,9 +60,12 @@ def memory(config: TrainConfig, row: int) -> Memory:
     weights = _bytes(own)
     gradients = weights * (1 if config.accumulate == 1 else 2)
     moments = _bytes(jax.eval_shape(optimizer.fresh, own))
-    kept = _kept(config.model, config.compute, mesh.tensor, rows, row)
+    # no fused kernel keeps scores: in memory they are all like the one that can be traced anywhere
+    attention = "reference" if config.compute.attention == "reference" else "chunked"
+    compute = replace(config.compute, attention=attention)
+    kept = _kept(config.model, compute, mesh.tensor, rows, row)
     in_loss = kept + _loss(config.model, mesh) + (gradients - weights)
-    in_layers = kept + gradients + _layer(config.model, config.compute, mesh, rows, row)
+    in_layers = kept + gradients + _layer(config.model, compute, mesh, rows, row)
     in_embedding = gradients + _embedding(config.model, mesh)
     working = max(in_loss, in_layers, in_embedding) - kept - gradients
     return Memory(weights, moments, gradients, kept, working)
