@@ -147,7 +147,7 @@ def _table(name: str, p: "Plan", compiled: "Compiled | None", better: "Plan | No
     room = f"{USABLE:.0%} of {p.device.memory / GIB:.1f} GiB"
     micro = config.micro_rows(config.mesh)
     lines = [
-        f"{name}: {config.model.parameters / 1e6:,.4g}M parameters",
+        f"{name}: {config.model.parameters / 1e6:,.1f} million parameters",
         f"{config.mesh.size} x {p.device.name}, {config.mesh}",
         f"{config.rows} rows of {p.row} tokens a step, {p.tokens:,} tokens; {_way(p)}",
         "",
