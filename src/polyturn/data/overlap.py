@@ -112,12 +112,16 @@ class Overlap:
         for at in range(0, len(firsts), _BLOCK):
             block = slice(at, at + _BLOCK)
             digests: list[bytes] = []
+            add = digests.append  # this loop is where the time goes
             for start, (a, b, c, d) in zip(starts[firsts[block]].tolist(), stops[block].tolist(), strict=True):
                 hashed = sha256(words[start:a])
-                digests.append(hashed.digest())
-                for begin, end in ((a, b), (b, c), (c, d)):
-                    hashed.update(words[begin:end])
-                    digests.append(hashed.digest())
+                add(hashed.digest())
+                hashed.update(words[a:b])
+                add(hashed.digest())
+                hashed.update(words[b:c])
+                add(hashed.digest())
+                hashed.update(words[c:d])
+                add(hashed.digest())
             heads = np.frombuffer(b"".join(digests), "<u8")[::4].reshape(-1, len(RUN_LENGTHS))
             for i, length in np.argwhere(self._table[heads & _TABLE_MASK] & counts[firsts[block]]).tolist():
                 if heads[i, length].tobytes() in self.digests:
