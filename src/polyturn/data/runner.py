@@ -14,9 +14,16 @@ that have the same 64-bit key, and only keys, ids and numbers travel through it,
 
 import json
 import os
+import signal
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,6 +35,12 @@ type RunnerName = Literal["native", "ray", "plain"]
 
 # Daft sends a note about each query to its makers, and has a progress bar of its own
 SETTINGS = {"DO_NOT_TRACK": "true", "DAFT_PROGRESS_BAR": "0", "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0"}
+
+
+KILLED = (
+    "A worker process was killed, most likely because memory ran out; run again, with fewer --workers, and the build "
+    "goes on where it was."
+)
 
 
 class Runner(Protocol):
@@ -87,10 +100,25 @@ class Plain:
 
     def map(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Item]]:
         """See `Runner`."""
-        jobs = [json.dumps([place, item]) for place, item in enumerate(items)]
-        with get_context("spawn").Pool(self.workers) as pool:
-            for answer in pool.imap_unordered(Caught(task), jobs):
-                yield _told(answer)
+        jobs = (json.dumps([place, item]) for place, item in enumerate(items))
+        caught = Caught(task)
+        with ProcessPoolExecutor(min(self.workers, len(items)) or 1, get_context("spawn"), follow_parent) as pool:
+            waiting: set[Future[str]] = set()
+            try:
+                while waiting or len(waiting) < len(items):
+                    waiting |= {pool.submit(caught, job) for job in islice(jobs, 2 * self.workers - len(waiting))}
+                    if not waiting:
+                        return
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for each in done:
+                        yield told(each.result())
+            except BrokenProcessPool:
+                raise UserError(KILLED) from None
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for worker in active_children():
+                    worker.kill()
+                raise
 
     def groups(self, files: Sequence[Path], key: str, values: Sequence[str], passes: int, at: int) -> Any:
         """See `Runner`."""
@@ -130,6 +158,7 @@ class Daft:
         @daft.cls(use_process=True, max_concurrency=min(self.workers, len(jobs)), cpus=1)
         class Worker:
             def __init__(self, caught: Caught) -> None:
+                follow_parent()
                 self.caught = caught
 
             @daft.method(return_dtype=daft.DataType.string())
@@ -138,8 +167,13 @@ class Daft:
 
         frame = daft.from_pydict({"job": jobs}).into_batches(1)
         frame = frame.select(Worker(Caught(task)).run(daft.col("job")).alias("answer"))  # pyright: ignore
-        for row in frame.iter_rows(results_buffer_size=None):
-            yield _told(row["answer"])
+        rows = frame.iter_rows(results_buffer_size=None)
+        while True:
+            with engine():
+                row = next(rows, None)
+            if row is None:
+                return
+            yield told(row["answer"])
 
     def groups(self, files: Sequence[Path], key: str, values: Sequence[str], passes: int, at: int) -> Any:
         """See `Runner`."""
@@ -153,7 +187,22 @@ class Daft:
             frame = frame.where(col(key) % daft.lit(passes) == daft.lit(at))
         lists = [col(value).list_agg().alias(value) for value in values]
         frame = frame.groupby(col(key)).agg(*lists, col(values[0]).count("all").alias("rows"))
-        return frame.where(col("rows") >= daft.lit(2)).select(col(key), *map(col, values)).to_arrow()
+        with engine():
+            return frame.where(col("rows") >= daft.lit(2)).select(col(key), *map(col, values)).to_arrow()
+
+
+@contextmanager
+def engine() -> Iterator[None]:
+    """What Daft raises in here is not about a task, which never raises: a process of it is gone, or it is broken."""
+    try:
+        yield
+    except Exception as error:
+        if "UDF process closed the connection" in str(error):
+            raise UserError(KILLED) from error
+        said = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise UserError(
+            f"Daft stopped ({said[0].rstrip('.')}); run again, and the build goes on where it was."
+        ) from error
 
 
 class Caught:
@@ -176,10 +225,23 @@ class Caught:
             return json.dumps([place, None, "", traceback.format_exc()])
 
 
-def _told(answer: str) -> tuple[int, Item]:
+def told(answer: str) -> tuple[int, Item]:
     place, found, mistake, trace = json.loads(answer)
     if mistake:
         raise UserError(mistake)
     if trace:
         raise RuntimeError(trace)
     return place, found
+
+
+def follow_parent() -> None:
+    """Make this process, a worker, leave Ctrl-C to its parent and end when the parent does, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
