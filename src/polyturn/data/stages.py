@@ -224,7 +224,7 @@ class Encode:
             found = encode.encode_batch(texts, self._tokenizer, self._encoding, data.seed)
             for row, ids in zip(rows, found, strict=True):
                 keys.append(buckets.draw(data.seed, row["id"], self.config.shard.validation))
-                documents.append(np.array(ids, dtype))
+                documents.append(ids.astype(dtype))
                 counts[row["language"]] += 1
                 tokens[row["language"]] += len(ids)
                 licences[row["licence"]] += 1
