@@ -226,6 +226,7 @@ class Caught:
 
 
 def told(answer: str) -> tuple[int, Item]:
+    """The place of an item and what the task returned, from what `Caught` answered; raises what went wrong."""
     place, found, mistake, trace = json.loads(answer)
     if mistake:
         raise UserError(mistake)
