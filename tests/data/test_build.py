@@ -456,7 +456,7 @@ def test_files_and_bytes_add_up_in_every_stage_and_language(config: Path, built:
     sizes = [path.stat().st_size for path in (config.parent / "corpus").rglob("*") if path.is_file()]
     with gzip.open(config.parent / "more.jsonl.gz", "rt") as file:
         sizes += [len(json.loads(line).get("text", "")) for line in file]
-    sizes += [len(json.loads(line)["text"]) for line in (config.parent / "plain.jsonl").open()]
+    sizes += [len(json.loads(line)["text"]) for line in (config.parent / "plain.jsonl").read_text().splitlines()]
     sizes += [len(program(400 + n)) for n in range(12)]
     assert (read.documents_in, read.size_in) == (len(sizes), sum(sizes))
     assert (read.documents, read.size) == (exact.documents_in, exact.size_in)
