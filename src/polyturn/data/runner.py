@@ -12,6 +12,7 @@ that have the same 64-bit key, and only keys, ids and numbers travel through it,
 `plain` is the reference twin, with no engine: multiprocessing and Arrow. All three give the same results.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import active_children, get_context
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, Protocol
 
 from polyturn.utils.errors import UserError
@@ -146,6 +148,9 @@ class Daft:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        here = threading.current_thread() is threading.main_thread()  # elsewhere no signal comes
+        if here and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupted)
 
     def map(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Item]]:
         """See `Runner`."""
@@ -203,6 +208,12 @@ def engine() -> Iterator[None]:
         raise UserError(
             f"Daft stopped ({said[0].rstrip('.')}); run again, and the build goes on where it was."
         ) from error
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C as ever, but once all is told the process ends without Python's own end, in which Daft's threads abort."""
+    atexit.register(os._exit, 130)
+    signal.default_int_handler(number, frame)
 
 
 class Caught:
