@@ -26,6 +26,7 @@ import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import peers
 
@@ -149,7 +150,7 @@ class Use:
             return 0
 
 
-def timed(command: list[str], **settings: object) -> tuple[dict[str, float], str]:
+def timed(command: list[str], **settings: object) -> tuple[dict[str, Any], str]:
     """Seconds, seconds of processor and peak MiB of a command, and its output."""
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **settings)  # pyright: ignore
@@ -161,7 +162,7 @@ def timed(command: list[str], **settings: object) -> tuple[dict[str, float], str
     return {"seconds": round(seconds, 1), "cpu_s": round(use.seconds, 1), "peak_mib": round(use.peak)}, output
 
 
-def ours(config: Path, folder: Path, workers: int) -> dict[str, object]:
+def ours(config: Path, folder: Path, workers: int) -> dict[str, Any]:
     """Our pipeline from files to shards."""
     command = [sys.executable, "-m", "polyturn.cli.main", "data", "build", str(config), "--out", str(folder)]
     figures, output = timed([*command, "--workers", str(workers), "--json"])
@@ -174,7 +175,7 @@ def ours(config: Path, folder: Path, workers: int) -> dict[str, object]:
     }
 
 
-def peer(python: str, config: Path, folder: Path, workers: int) -> dict[str, object]:
+def peer(python: str, config: Path, folder: Path, workers: int) -> dict[str, Any]:
     """The peer, on the same texts."""
     loaded, size = load(str(config)), 0
     (folder / "input").mkdir(parents=True)

@@ -6,7 +6,7 @@ import pytest
 
 from polyturn.parallel.mesh import MeshShape
 from polyturn.recipes import CODEGEN, ONE_DEVICE, RECIPES
-from polyturn.recipes.codegen import Pretraining
+from polyturn.recipes.pretraining import Pretraining
 from polyturn.train.config import TrainConfig
 
 
