@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "polyturn"
 
 # Rooms and modules that load no JAX. A room's own modules count too, down to the last.
 ROOMS_WITHOUT_JAX = ["analysis", "bench", "curriculum", "data", "hub", "sandbox", "synthesis", "tokenizer", "utils"]
-MODULES_WITHOUT_JAX = ["", "cli.main", "model.config", "train.config"]
+MODULES_WITHOUT_JAX = ["", "cli.main", "cli.plan", "model.config", "recipes.codegen", "train.config", "train.flops"]
 
 
 def modules_of(room: str) -> list[str]:
