@@ -12,11 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from polyturn.utils.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import tokenizers
 
     from polyturn.tokenizer.pieces import Pieces
@@ -48,8 +47,10 @@ class Tokenizer:
         """Token ids of `text`; no token is added at either end."""
         return self.backend.encode(text, add_special_tokens=False).ids
 
-    def encode_many(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def encode_many(self, texts: Sequence[str]) -> "list[np.ndarray]":
         """The ids of each text, uint32, those that `encode` gives, faster: for corpora."""
+        import numpy as np
+
         if self._pieces is not None:
             return [self._pieces.encode(text) for text in texts]
         encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
