@@ -139,7 +139,8 @@ def _table(report: dict[str, Any]) -> str:
         found = ", ".join(f"{count:,} {kind}" for kind, count in report["redacted"].items())
         lines.append(f"Replaced by placeholders: {found}.")
     if report["held_back"]:
-        lines.append(f"{report['held_back']:,} documents are held back in validation/.")
+        there = "are held back in validation/" if report["validation_rows"] else "for validation do not fill a row"
+        lines.append(f"{report['held_back']:,} documents {there}.")
     return "\n".join(lines)
 
 
