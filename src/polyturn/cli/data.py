@@ -140,6 +140,9 @@ def _summary(report: dict[str, Any], kept: int) -> list[str]:
     if report["redacted"]:
         found = ", ".join(f"{count:,} {kind}" for kind, count in report["redacted"].items())
         lines.append(f"Replaced by placeholders: {found}.")
+    if report["held_back"]:
+        there = "are held back in validation/" if report["validation_rows"] else "for validation do not fill a row"
+        lines.append(f"{report['held_back']:,} documents {there}.")
     strings, short = report["held_out"].values()
     if short:
         lines.append(f"Of {strings:,} held-out strings {short:,} are too short to be told from other text.")

@@ -49,6 +49,8 @@ class Tokenizer:
 
     def encode_many(self, texts: Sequence[str]) -> "list[np.ndarray]":
         """The ids of each text, uint32, those that `encode` gives, faster: for corpora."""
+        import numpy as np
+
         if self._pieces is not None:
             return [self._pieces.encode(text) for text in texts]
         import numpy as np  # here: help on a verb should not wait for it
