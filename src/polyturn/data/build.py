@@ -128,6 +128,8 @@ def _build(
     report = _report(config, read, gone, encoded, packed, held_out)
     chosen = {"train": range(buckets.validation, buckets.places), "validation": range(buckets.validation)}
     rows = {name: sum(packed[place]["rows"] for place in places) for name, places in chosen.items()}
+    report["held_back"] = sum(sum(each["languages"][1].values()) for each in encoded)
+    report["validation_rows"] = rows["validation"]
     if not rows["train"]:
         raise UserError(
             f"The documents do not fill a row of {config.pack.row} tokens; take more documents, shorter rows, or "

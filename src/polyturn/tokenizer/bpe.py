@@ -53,7 +53,6 @@ class Tokenizer:
 
         if self._pieces is not None:
             return [self._pieces.encode(text) for text in texts]
-        import numpy as np  # here: help on a verb should not wait for it
 
         encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(each.ids, np.uint32) for each in encoded]
