@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself (tools/setup.sh) and is quick when nothing changed.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench test-parity wheel lock clean
+.PHONY: help demo test test-gpu lint bench test-parity wheel lock clean
 
 BIN := .venv/bin
 PARITY := build/parity
@@ -38,6 +38,11 @@ test-parity:   ## fresh outputs of transformers against ours
 	@$(BIN)/python tests/parity/write_ours.py --out $(PARITY)
 	@.venv-parity/bin/python tests/parity/make_reference.py --out $(PARITY)
 	@$(BIN)/python -m pytest tests/parity -m parity --reference $(PARITY)
+
+# In whatever environment has JAX for the GPU, with optax and pytest; not in .venv, whose JAX is for CPUs.
+test-gpu:      ## attention and a training step on this machine's GPU (PYTHON=... with JAX for it)
+	@PYTHONPATH=src JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false $${PYTHON:-python3} -m pytest tests/gpu \
+		-o addopts=--import-mode=importlib -rs -W default
 
 wheel:         ## dist/polyturn-*.whl
 	@tools/setup.sh core

@@ -3,6 +3,7 @@
 They import nothing but JAX, optax, NumPy and pytest, so that they also run in an environment made for something else.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,5 +17,8 @@ def gpu() -> None:
     """Skip where JAX has no GPU. The settings of tests/conftest.py keep JAX off GPUs unless the environment says."""
     import jax
 
-    if jax.default_backend() != "gpu":
-        pytest.skip(f"JAX runs on {jax.default_backend()} here; on a machine with a GPU: make test-gpu")
+    backend = jax.default_backend()
+    if backend != "gpu" and "cuda" in os.environ.get("JAX_PLATFORMS", ""):
+        pytest.fail(f"JAX was asked for a GPU and runs on {backend}: no GPU, or a JAX without support for it.")
+    if backend != "gpu":
+        pytest.skip(f"JAX runs on {backend} here; on a machine with a GPU: make test-gpu")

@@ -143,8 +143,9 @@ def test_chunks_hold_a_small_part_of_what_the_reference_holds():
     assert held(KERNELS["chunked"]) < held(KERNELS["reference"]) / 8
 
 
+@pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize("backend", ["reference", "chunked", "splash"])
-def test_a_mesh_changes_where_and_not_what(backend: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_mesh_changes_where_and_not_what(backend: str, remat: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(attention_splash, "attend", partial(attention_splash.attend, interpret=True))
     case = make(rows_of([[100, 28], [128], [1, 127], [50]], 128), heads=2, width=8)
     axes = ("data", "fsdp", "tensor")
@@ -152,7 +153,8 @@ def test_a_mesh_changes_where_and_not_what(backend: str, monkeypatch: pytest.Mon
     heads, rows = jax.P(("data", "fsdp"), None, "tensor", None), jax.P(("data", "fsdp"), None)
 
     def both(q: jax.Array, k: jax.Array, v: jax.Array, g: jax.Array, segments: jax.Array) -> tuple[jax.Array, ...]:
-        out, back = jax.vjp(over(segments, backend), q, k, v)
+        attend = over(segments, backend)
+        out, back = jax.vjp(jax.checkpoint(attend) if remat else attend, q, k, v)
         return (out, *back(g))
 
     with jax.set_mesh(mesh):

@@ -14,6 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax._src.config import _check_vma  # the switch behind `shard_map(check_vma=...)`; has no public name
+from jax.extend.core import Primitive, jaxpr_as_fun
+from jax.interpreters import mlir
+from jax.sharding import NamedSharding, PartitionSpec
 
 from polyturn.parallel.mesh import AXES
 
@@ -84,7 +87,8 @@ def opaque(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
 
     Such a kernel works on a device's own parts and talks to none. Its result would be taken for one that is the same on
     all devices, and gradients would then be summed over them where they must not. So the function and its derivative
-    are traced without that typing, between operands and results that have it.
+    are traced without that typing and each becomes one operation that has it: JAX may then move or repeat that
+    operation, as remat does, without looking inside.
 
     Args:
         function: of the arrays, to one array.
@@ -99,31 +103,32 @@ def _opaque(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array
 
 
 def _opaque_forward(function: Callable[..., jax.Array], *arrays: jax.Array) -> tuple[jax.Array, Any]:
-    arrays = alike(*arrays)
-    axes = tuple(varying(arrays[0]))
-    with _check_vma(False):
-        bare = [x * 1 for x in arrays]  # the only way for an array to lose its typing is to be computed anew
-        floats = [n for n, x in enumerate(bare) if jnp.issubdtype(x.dtype, jnp.floating)]
+    floats = tuple(n for n, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.floating))
+    trees = []
 
-        def of_floats(*given: jax.Array) -> jax.Array:
-            every = list(bare)
-            for n, x in zip(floats, given, strict=True):
+    def forward(*given: jax.Array) -> tuple[jax.Array, ...]:
+        def of_floats(*parts: jax.Array) -> jax.Array:
+            every = list(given)
+            for n, x in zip(floats, parts, strict=True):
                 every[n] = x
             return function(*every)
 
-        out, pull = jax.vjp(of_floats, *(bare[n] for n in floats))
-    saved = (jax.tree.map(lambda x: vary(x, axes), pull), _Places(len(arrays), tuple(floats)))
-    return vary(out, axes), saved
+        out, pull = jax.vjp(of_floats, *(given[n] for n in floats))
+        leaves, tree = jax.tree.flatten(pull)
+        trees.append(tree)
+        return out, *leaves
+
+    out, *leaves = _as_one(forward, *arrays)
+    return out, (jax.tree.unflatten(trees[0], leaves), _Places(len(arrays), floats))
 
 
 def _opaque_backward(function: Callable[..., jax.Array], saved: Any, g: jax.Array) -> tuple[jax.Array | None, ...]:
     pull, places = saved
-    axes = tuple(varying(g))
-    with _check_vma(False):
-        pulled = jax.tree.map(lambda x: x * 1, pull)(g * 1)
+    leaves, tree = jax.tree.flatten(pull)
+    pulled = _as_one(lambda g, *leaves: jax.tree.unflatten(tree, leaves)(g), g, *leaves)
     gradients: list[jax.Array | None] = [None] * places.count
     for n, x in zip(places.floats, pulled, strict=True):
-        gradients[n] = vary(x, axes)
+        gradients[n] = x
     return tuple(gradients)
 
 
@@ -137,3 +142,30 @@ class _Places:
 
     count: int
     floats: tuple[int, ...]
+
+
+def _as_one(function: Callable[..., tuple[jax.Array, ...]], *arrays: jax.Array) -> list[jax.Array]:
+    """`function(*arrays)` as one operation, whose results vary along every axis along which an argument does."""
+    with _check_vma(False):
+        inside = jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays))
+    return _one.bind(*alike(*arrays), inside=inside)
+
+
+_one = Primitive("opaque")
+_one.multiple_results = True
+
+
+@_one.def_abstract_eval
+def _one_abstract(first: Any, *_: Any, inside: Any) -> list[Any]:
+    whole = NamedSharding(first.sharding.mesh, PartitionSpec())  # a device's own part, cut no further
+    return [first.update(shape=x.shape, dtype=x.dtype, weak_type=False, sharding=whole) for x in inside.out_avals]
+
+
+def _one_lowered(*arrays: jax.Array, inside: Any) -> list[jax.Array]:
+    with _check_vma(False):
+        # the only way for an array to lose its typing is to be computed anew
+        bare = [x & x if x.dtype == bool else x * 1 for x in arrays]
+        return jaxpr_as_fun(inside)(*bare)
+
+
+mlir.register_lowering(_one, mlir.lower_fun(_one_lowered, multiple_results=True))

@@ -14,24 +14,11 @@ The mesh takes whatever devices there are: along data at 350M, along fsdp above.
 `polyturn plan RECIPE --mesh ... --device ...`. Below these: small sizes for CPUs, and one GPU.
 """
 
-from dataclasses import dataclass
-
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.parallel.mesh import MeshShape
+from polyturn.recipes.pretraining import Pretraining
 from polyturn.train.config import OptimizerConfig, TrainConfig
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """One stage of training on shards of tokens."""
-
-    name: str
-    stage: str  # "nl", "multi" or "mono": what the shards hold
-    train: TrainConfig
-    row: int = 2048  # tokens
-    start_from: str | None = None  # the recipe whose last weights this one begins with
-
 
 VOCAB = 51200  # rows; GPT-2's tokenizer with its tokens for white space uses 50,295 of them
 SIZES = {
@@ -89,7 +76,10 @@ def codegen_2b_multi() -> Pretraining:
 
 
 def codegen_2b_mono() -> Pretraining:
-    """2.7B on Python: 157 billion tokens. Rates and annealing are not verified; the released weights are of step 100,000."""
+    """2.7B on Python: 157 billion tokens.
+
+    The rates, the annealing and the 150,000 steps are not verified; the weights released are of step 100,000.
+    """
     return _codegen("2b", "mono", 0.8e-4)
 
 
@@ -104,7 +94,8 @@ def codegen_6b_nl() -> Pretraining:
 def codegen_6b_multi() -> Pretraining:
     """6B on six languages: 315 billion tokens.
 
-    The rates, the annealing, the batch and the 150,000 steps are not verified; the released weights are of step 100,000.
+    The rates, the annealing, the batch and the 150,000 steps are not verified; the weights released are of step
+    100,000.
     """
     return _codegen("6b", "multi", 0.4e-4)
 
@@ -112,7 +103,8 @@ def codegen_6b_multi() -> Pretraining:
 def codegen_6b_mono() -> Pretraining:
     """6B on Python: 315 billion tokens.
 
-    The rates, the annealing, the batch and the 150,000 steps are not verified; the released weights are of step 140,000.
+    The rates, the annealing, the batch and the 150,000 steps are not verified; the weights released are of step
+    140,000.
     """
     return _codegen("6b", "mono", 0.4e-4)
 

@@ -11,6 +11,7 @@ With several processes all of them run this same loop, and only the first writes
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from polyturn.model.attention import choose
 from polyturn.model.params import Params
 from polyturn.parallel.rules import make_mesh
 from polyturn.train import flops
 from polyturn.train.checkpoints import Checkpoints, checkpoints
 from polyturn.train.config import TrainConfig
-from polyturn.train.data import Checked, prefetch
-from polyturn.train.feed import Source, feed
+from polyturn.train.feed import Checked, Source, feed, prefetch
 from polyturn.train.hosts import decide, leads, tally
 from polyturn.train.manifests import Manifest
 from polyturn.train.meter import Meter
@@ -70,20 +71,21 @@ def train(
         profile: leave a trace of so many steps.
 
     Raises:
-        UserError: the folder holds another run, another process is at work in it, its disk is full, a token is outside
-            the vocabulary, or the loss stays broken.
+        UserError: the attention asked for cannot run here, the folder holds another run, another process is at work in
+            it, its disk is full, a token is outside the vocabulary, or the loss stays broken.
     """
     seldom = max(SELDOM_S, config.step_deadline)
-    source = Checked(source, config.model.vocab)
     busy = f"Another process is training in {folder}; wait for it or choose another folder."
     with stopping(stop_after) as stop, ExitStack() as opened:
         # The devices.
         opened.enter_context(_mesh(config))
         config.micro_rows(mesh_shape())  # refuses rows that do not share out
+        asked, config = config, _with_attention(config, source.row)
+        source = Checked(source, config)
 
         # The folder: ours alone, and of this run.
         decide(lambda: opened.enter_context(hold(folder, busy)))
-        record = decide(lambda: claim(folder, config, source.digest()))
+        record = decide(lambda: claim(folder, asked, source.digest()))
 
         # The state: the newest whole checkpoint's, or the first.
         policy = (config.keep_last, config.keep_every)
@@ -100,6 +102,7 @@ def train(
         meter = _meter(config, source, record, found)
         results = Results(config, lines, meter, dog)
         last_save = time.monotonic()
+        lines.say(f"{mesh_shape().size} x {jax.devices()[0].device_kind}, attention: {config.compute.attention}")
         if warning:
             lines.tell(first, warning)
 
@@ -146,6 +149,13 @@ def train(
     return state
 
 
+def _with_attention(config: TrainConfig, row: int) -> TrainConfig:
+    """The configuration with the attention that this run gets. Raises UserError where it cannot be had."""
+    compute = config.compute
+    chosen = choose(compute.attention, jax.devices()[0], config.model.head_width, row, compute.dtype)
+    return replace(config, compute=replace(compute, attention=chosen))
+
+
 def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
     """The mesh of the run, put in force; one process on one device needs none."""
     if config.mesh.size == 1 and jax.process_count() == 1:
@@ -170,7 +180,7 @@ def _validate(config: TrainConfig, state: State, source: Source | None) -> dict[
     """The mean loss per position over a fixed number of batches: the same work on every host."""
     if source is None:
         return {}
-    held = Checked(source, config.model.vocab)
+    held = Checked(source, config)
     placed = (feed(held, n, config.rows) for n in range(config.validation_batches))
     sums = np.array(jax.device_get([evaluate_batch(config, state.params, batch) for batch in placed]))
     return {"validation_loss": float(sums[:, 0].sum() / max(sums[:, 1].sum(), 1.0))}
