@@ -109,7 +109,9 @@ def tensorboard(folder: Path, settings: Mapping[str, Any], step: int) -> Iterato
         raise UserError(
             "Logs for TensorBoard need the package tensorboardX; install it with pip install tensorboardX."
         ) from None
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1, flush_secs=10) as writer:
+    own = f".{step:09}"  # else writers of the same second have one name, and the first one's file is lost
+    place = str(folder / "tensorboard")
+    with SummaryWriter(place, purge_step=step + 1, flush_secs=10, filename_suffix=own) as writer:
         writer.add_text("settings", f"```\n{json.dumps(settings, indent=2)}\n```", step)
 
         def write(line: Line) -> None:
