@@ -66,8 +66,17 @@ def input_gradient(g: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def weight_gradient(x: jax.Array, g: jax.Array) -> jax.Array:
-    """`x [M, K] transposed @ g [M, N] -> [K, N]`, float32."""
-    return _dot(x, g, (0, 0))
+    """`x [M, K] transposed @ g [M, N] -> [K, N]`, float32.
+
+    The rows are summed over as two dimensions where they can be. It is the same product, but XLA on CPUs has a bfloat16
+    kernel only for rows times columns: it then turns x about once, and otherwise computes in float32 at a third of the
+    speed.
+    """
+    m = x.shape[0]
+    if m % 2:
+        return _dot(x, g, (0, 0))
+    x, g = x.reshape(2, m // 2, -1), g.reshape(2, m // 2, -1)
+    return jax.lax.dot_general(x, g, (((0, 1), (0, 1)), ((), ())), preferred_element_type=jnp.float32)
 
 
 def _dot(a: jax.Array, b: jax.Array, contracted: tuple[int, int]) -> jax.Array:
