@@ -19,7 +19,7 @@ from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.model.ops import layer_norm, rotary_tables, rotate, row
 from polyturn.model.params import IN_SLICES, OUT_SLICES, QKV, Block, Params, layer
-from polyturn.model.products import product
+from polyturn.model.products import add_bias, product
 from polyturn.parallel.collectives import bound, gather, place, total
 
 type KeysValues = tuple[jax.Array, jax.Array]
@@ -101,10 +101,10 @@ def block[Kept](
     q, k, v = (h.reshape(heads) for h in jnp.split(fused[..., : QKV * n], QKV, axis=-1))
     mixed, kept = attend(rotate(q, tables), rotate(k, tables), v)
     inner = fused[..., QKV * n :]
-    inner = jax.nn.gelu(inner + row(w.b_in.reshape(-1), inner), approximate=True)  # "gelu_new"
+    inner = jax.nn.gelu(add_bias(inner, w.b_in.reshape(-1)), approximate=True)  # "gelu_new"
     both = jnp.concatenate([mixed.reshape(*x.shape[:-1], n), inner], axis=-1)
     out = total(product(both, w.w_out.reshape(OUT_SLICES * n, -1), cut=1), "tensor")
-    return x + out + row(w.b_out, x), kept
+    return x + add_bias(out, w.b_out), kept
 
 
 def logits(params: Params[jax.Array], x: jax.Array) -> jax.Array:
