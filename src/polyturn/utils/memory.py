@@ -10,10 +10,10 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 def keep_freed() -> bool:
     """Let the C library keep memory that is freed, for the next array that needs some. Returns whether it can.
 
-    A training step on a CPU takes and frees gigabytes. By default each large array is new memory from the system, a page
-    fault and a page of zeros for every 4 KiB of it: a quarter of the processor time of a step of a small model. Call it
-    before JAX starts its threads; for processes that do one thing and end, since nothing goes back until then. Only the
-    GNU C library knows these settings; elsewhere nothing happens.
+    A training step on a CPU takes and frees gigabytes. By default each large array is new memory from the system, a
+    page fault and a page of zeros for every 4 KiB of it: a quarter of the processor time of a step of a small model.
+    Call it before JAX starts its threads, and in processes that do one thing and end, since nothing goes back until
+    then. Only the GNU C library knows these settings; elsewhere nothing happens.
     """
     if sys.platform != "linux":
         return False
