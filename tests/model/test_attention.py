@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jax._src.cudnn import fused_attention_stablehlo
 from jax.typing import DTypeLike
 
-from polyturn.model import attention_chunked, attention_cudnn, attention_splash, attention_tokamax
+from polyturn.model import attention_chunked, attention_cudnn, attention_splash, attention_striped, attention_tokamax
 from polyturn.model.attention import Attend, attention, causal_mask, check_documents, choose, over
 from polyturn.utils.errors import UserError
 
@@ -74,6 +74,8 @@ KERNELS: dict[str, Kernel] = {
     "reference": partial(over, backend="reference"),
     "chunked": partial(over, backend="chunked"),
     "chunked by 32": by(attention_chunked.attend, block=32),
+    "striped": partial(over, backend="striped"),
+    "striped by 24": by(attention_striped.attend, stripe=24),
     "splash": by(attention_splash.attend, interpret=True),
 }
 LENGTH = 256
@@ -144,7 +146,7 @@ def test_chunks_hold_a_small_part_of_what_the_reference_holds():
 
 
 @pytest.mark.parametrize("remat", [False, True])
-@pytest.mark.parametrize("backend", ["reference", "chunked", "splash"])
+@pytest.mark.parametrize("backend", ["reference", "chunked", "striped", "splash"])
 def test_a_mesh_changes_where_and_not_what(backend: str, remat: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(attention_splash, "attend", partial(attention_splash.attend, interpret=True))
     case = make(rows_of([[100, 28], [128], [1, 127], [50]], 128), heads=2, width=8)
@@ -263,7 +265,7 @@ AMD = FakeDevice("gpu", "MI300", "gfx942")
 
 
 def test_auto_takes_what_the_device_can_do(monkeypatch: pytest.MonkeyPatch):
-    assert choose("auto", CPU, 64, 512, "float32") == "chunked"
+    assert choose("auto", CPU, 64, 512, "float32") == "striped"
     assert choose("auto", TPU, 64, 512, "bfloat16") == "splash"
     monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91000)
     monkeypatch.setattr(attention_tokamax, "version", lambda name: "0.0.17")

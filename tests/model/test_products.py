@@ -1,10 +1,13 @@
 """The product and its two gradients, against plain ones."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from polyturn.model.products import product, weight_gradient
+from polyturn.model.products import add_bias, product, weight_gradient
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -33,3 +36,30 @@ def test_a_weights_gradient_is_summed_over_all_rows_in_float32():
     x, g = normal(0, 12, 5), normal(1, 12, 6)
     np.testing.assert_allclose(weight_gradient(jnp.asarray(x), jnp.asarray(g)), x.T @ g, atol=1e-5)
     assert weight_gradient(jnp.asarray(x, jnp.bfloat16), jnp.asarray(g, jnp.bfloat16)).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("rows", [1, 7, 12])
+def test_a_weights_gradient_of_any_number_of_rows(rows: int):
+    x, g = normal(0, rows, 5), normal(1, rows, 6)
+    np.testing.assert_allclose(weight_gradient(jnp.asarray(x), jnp.asarray(g)), x.T @ g, atol=1e-5)
+
+
+def test_a_bias_gets_the_sum_over_all_rows():
+    x, bias = jnp.asarray(normal(0, 3, 4, 6), jnp.bfloat16), jnp.asarray(normal(1, 6))
+    out, pull = jax.vjp(add_bias, x, bias)
+    d_x, d_bias = pull(x)
+    np.testing.assert_array_equal(out, x + bias.astype(jnp.bfloat16)[None, None])
+    np.testing.assert_array_equal(d_x, x)
+    assert d_bias.dtype == jnp.float32
+    np.testing.assert_allclose(d_bias, x.astype(jnp.float32).sum((0, 1)), atol=1e-5)
+
+
+def test_the_weights_gradient_reaches_the_bfloat16_kernel_of_cpus():
+    """A product that XLA would compute in float32 shows as conversions of its operands before it."""
+    x, g = jnp.ones((64, 128), jnp.bfloat16), jnp.ones((64, 256), jnp.bfloat16)
+    compiled = jax.jit(weight_gradient).lower(x, g).compile().as_text()
+    assert compiled is not None
+    if "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("the processor has no bfloat16 kernel")
+    assert "f32[64,128]" not in compiled
+    assert "f32[128,64]" not in compiled

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from polyturn.data.batches import Batch, with_targets
+from polyturn.model import native
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.parallel.mesh import BATCH, MeshShape
@@ -63,6 +64,15 @@ def test_every_mesh_takes_the_steps_of_one_device(shape: MeshShape, alone) -> No
     with jax.set_mesh(mesh):
         state, lines = steps(CONFIG, lambda b: on(mesh, b))
     assert_same(state, lines, alone)
+
+
+def test_native_products_are_refused_on_a_mesh() -> None:
+    if reason := native._missing():
+        pytest.skip(f"no native products: {reason}")
+    mesh = make_mesh(MeshShape(2, 2, 2))
+    config = replace(CONFIG, compute=Compute("bfloat16", products="native"))
+    with jax.set_mesh(mesh), pytest.raises(UserError, match="without a mesh"):
+        steps(config, lambda b: on(mesh, b), count=1)
 
 
 @pytest.mark.parametrize("remat", ["attention", "products", "full"])

@@ -19,7 +19,7 @@ from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.model.ops import layer_norm, rotary_tables, rotate, row
 from polyturn.model.params import IN_SLICES, OUT_SLICES, QKV, Block, Params, layer
-from polyturn.model.products import product
+from polyturn.model.products import add_bias, product
 from polyturn.parallel.collectives import bound, gather, place, total
 
 type KeysValues = tuple[jax.Array, jax.Array]
@@ -51,7 +51,7 @@ def hidden(
         return checkpoint_name(attend(q, k, v), "mixed"), None
 
     def step(x: jax.Array, weights: Block[jax.Array]) -> tuple[jax.Array, None]:
-        return block(x, weights, config, tables, kept)[0], None
+        return block(x, weights, config, tables, kept, compute.products)[0], None
 
     x = embed(params.embedding, tokens).astype(compute.dtype)
     x, _ = jax.lax.scan(_remat(step, compute.remat), x, params.blocks)
@@ -87,24 +87,26 @@ def block[Kept](
     config: ModelConfig,
     tables: tuple[jax.Array, jax.Array],
     attend: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Kept]],
+    products: str = "xla",
 ) -> tuple[jax.Array, Kept]:
     """One layer: `x [B, T, D] -> ([B, T, D], whatever attend keeps)`.
 
     Args:
         tables: of `rotary_tables` for the positions at hand.
         attend: `(q, k, v) [B, T, H, K]` with positions already turned in -> (`[B, T, H, K]`, kept).
+        products: `Compute.products`.
     """
     n = w.b_in.shape[-1]  # of the inner width D, what this device has
     normed = layer_norm(x, w.norm_scale, w.norm_bias, config.norm_epsilon)
-    fused = checkpoint_name(product(normed, w.w_in.reshape(-1, IN_SLICES * n), cut=0), "fused")
+    fused = checkpoint_name(product(normed, w.w_in.reshape(-1, IN_SLICES * n), 0, products), "fused")
     heads = (*x.shape[:-1], n // config.head_width, config.head_width)
     q, k, v = (h.reshape(heads) for h in jnp.split(fused[..., : QKV * n], QKV, axis=-1))
     mixed, kept = attend(rotate(q, tables), rotate(k, tables), v)
     inner = fused[..., QKV * n :]
-    inner = jax.nn.gelu(inner + row(w.b_in.reshape(-1), inner), approximate=True)  # "gelu_new"
+    inner = jax.nn.gelu(add_bias(inner, w.b_in.reshape(-1)), approximate=True)  # "gelu_new"
     both = jnp.concatenate([mixed.reshape(*x.shape[:-1], n), inner], axis=-1)
-    out = total(product(both, w.w_out.reshape(OUT_SLICES * n, -1), cut=1), "tensor")
-    return x + out + row(w.b_out, x), kept
+    out = total(product(both, w.w_out.reshape(OUT_SLICES * n, -1), 1, products), "tensor")
+    return x + add_bias(out, w.b_out), kept
 
 
 def logits(params: Params[jax.Array], x: jax.Array) -> jax.Array:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from polyturn.model.ops import row
-from polyturn.model.products import input_gradient, weight_gradient
+from polyturn.model.products import Kernels, by
 from polyturn.parallel.collectives import gather, largest, place, scatter_sum, total, vary
 from polyturn.parallel.mesh import AXES, BATCH
 
@@ -42,6 +42,7 @@ def cross_entropy(
     weights: jax.Array,
     z: float = 0.0,
     chunk: int = 1024,
+    products: str = "xla",
 ) -> jax.Array:
     """Weighted sum of negative log-likelihoods, float32 scalar; on a mesh, over this device's rows.
 
@@ -52,14 +53,15 @@ def cross_entropy(
         weights: float32 `[N]`, not negative; 0 leaves a row out.
         z: weight of the z-loss.
         chunk: rows that go through the head at a time.
+        products: `Compute.products`.
     """
     x, targets, weights = (vary(a, BATCH) for a in (x, targets, weights))
-    return _cross_entropy(x, vary(head, AXES), vary(bias, AXES), targets, weights, z, chunk)
+    return _cross_entropy(x, vary(head, AXES), vary(bias, AXES), targets, weights, z, chunk, by(products))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def _cross_entropy(x, head, bias, targets, weights, z, chunk):
-    return _chunks(x, head, bias, targets, weights, z, chunk, with_gradient=False)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
+def _cross_entropy(x, head, bias, targets, weights, z, chunk, kernels):
+    return _chunks(x, head, bias, targets, weights, z, chunk, kernels, with_gradient=False)[0]
 
 
 type Gradient = tuple[jax.Array, jax.Array, jax.Array]  # of x, head and bias
@@ -73,6 +75,7 @@ def _chunks(
     weights: jax.Array,
     z: float,
     chunk: int,
+    kernels: Kernels,
     with_gradient: bool,
 ) -> tuple[jax.Array, Gradient]:
     """The loss, and its gradient where asked for; without, the gradient's arrays are empty or zero."""
@@ -106,8 +109,8 @@ def _chunks(
         g = (w * (1 + 2 * z * log_sum))[:, None] * jnp.exp(logits - log_sum[:, None])
         g = g.at[jnp.arange(chunk), t].add(jnp.where(here, -w, 0.0))
         g_low = g.astype(x.dtype)
-        d_rows = total(input_gradient(g_low, low), "tensor")
-        return (value, d_head + weight_gradient(h, g_low), d_bias + jnp.sum(g, axis=0)), d_rows
+        d_rows = total(kernels.input_gradient(g_low, low), "tensor")
+        return (value, d_head + kernels.weight_gradient(h, g_low), d_bias + jnp.sum(g, axis=0)), d_rows
 
     shape = low.shape if with_gradient else (0, 0)
     start = (
@@ -122,12 +125,14 @@ def _chunks(
     return value, (d_x, scatter_sum(d_head, "fsdp", 0) if with_gradient else d_head, d_bias)
 
 
-def _forward(x, head, bias, targets, weights, z, chunk):
-    value, gradient = _chunks(x, head, bias, targets, weights, z, chunk, with_gradient=True)
+def _forward(x, head, bias, targets, weights, z, chunk, kernels):
+    value, gradient = _chunks(x, head, bias, targets, weights, z, chunk, kernels, with_gradient=True)
     return value, (*gradient, jnp.zeros((0,), head.dtype), jnp.zeros((0,), bias.dtype), weights)
 
 
-def _backward(z: float, chunk: int, saved: tuple[jax.Array, ...], g: jax.Array) -> tuple[jax.Array | None, ...]:
+def _backward(
+    z: float, chunk: int, kernels: Kernels, saved: tuple[jax.Array, ...], g: jax.Array
+) -> tuple[jax.Array | None, ...]:
     d_x, d_head, d_bias, head_like, bias_like, weights = saved
     return (
         (g * d_x.astype(jnp.float32)).astype(d_x.dtype),

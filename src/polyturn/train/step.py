@@ -176,7 +176,10 @@ def loss(config: TrainConfig, params: Params[jax.Array], batch: Batch) -> tuple[
     weights = jnp.asarray(batch.weights).reshape(-1)
     targets = jnp.asarray(batch.targets).reshape(-1)
     x = x.reshape(-1, x.shape[-1])
-    return cross_entropy(x, params.head, params.head_bias, targets, weights, config.z_loss), jnp.sum(weights)
+    value = cross_entropy(
+        x, params.head, params.head_bias, targets, weights, config.z_loss, products=config.compute.products
+    )
+    return value, jnp.sum(weights)
 
 
 @partial(jax.jit, static_argnums=0)
