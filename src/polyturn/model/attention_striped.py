@@ -17,7 +17,7 @@ import jax.numpy as jnp
 MASKED = -1e30
 STRIPE = 256  # queries; shorter stripes leave out more, but their products are slower
 
-type Saved = tuple[jax.Array | list[jax.Array], ...]
+type Saved = tuple[jax.Array, jax.Array, jax.Array, jax.Array, list[jax.Array], list[jax.Array]]
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, stripe: int = STRIPE) -> jax.Array:

@@ -18,7 +18,7 @@ from polyturn.model.attention import attention, over
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.model.ops import layer_norm, rotary_tables, rotate, row
-from polyturn.model.params import IN_SLICES, OUT_SLICES, QKV, Block, Params, layer
+from polyturn.model.params import QKV, Block, Params, layer
 from polyturn.model.products import add_bias, product
 from polyturn.parallel.collectives import bound, gather, place, total
 
@@ -98,14 +98,14 @@ def block[Kept](
     """
     n = w.b_in.shape[-1]  # of the inner width D, what this device has
     normed = layer_norm(x, w.norm_scale, w.norm_bias, config.norm_epsilon)
-    fused = checkpoint_name(product(normed, w.w_in.reshape(-1, IN_SLICES * n), 0, products), "fused")
+    fused = checkpoint_name(product(normed, w.w_in, 0, products), "fused")
     heads = (*x.shape[:-1], n // config.head_width, config.head_width)
     q, k, v = (h.reshape(heads) for h in jnp.split(fused[..., : QKV * n], QKV, axis=-1))
     mixed, kept = attend(rotate(q, tables), rotate(k, tables), v)
     inner = fused[..., QKV * n :]
     inner = jax.nn.gelu(add_bias(inner, w.b_in.reshape(-1)), approximate=True)  # "gelu_new"
     both = jnp.concatenate([mixed.reshape(*x.shape[:-1], n), inner], axis=-1)
-    out = total(product(both, w.w_out.reshape(OUT_SLICES * n, -1), 1, products), "tensor")
+    out = total(product(both, w.w_out, 2, products), "tensor")
     return x + add_bias(out, w.b_out), kept
 
 

@@ -26,7 +26,9 @@ def product(x: jax.Array, w: jax.Array, cut: int = 0, kernels: str = "xla") -> j
 
     Args:
         x: in the compute dtype.
-        w: cast where it is used; its gradient keeps its own dtype. On a mesh, its dimension `cut` is cut along fsdp.
+        w: in any shape that is `[K, N]` when reshaped, so that what is kept for the pass backwards is the weight itself
+            and no other form of it. It is cast where it is used; its gradient keeps its own dtype. On a mesh, its
+            dimension `cut` is cut along fsdp.
         kernels: `Compute.products`.
     """
     return _product(*alike(x, w), cut, by(kernels))
@@ -63,7 +65,9 @@ def _backward(
     x, w = saved
     g = _rows(g.astype(x.dtype))
     d_x = kernels.input_gradient(g, _whole(w, x, cut)).reshape(x.shape)
-    d_w = scatter_sum(kernels.weight_gradient(_rows(x), g), "fsdp", cut)
+    whole = list(w.shape)
+    whole[cut] = -1
+    d_w = scatter_sum(kernels.weight_gradient(_rows(x), g).reshape(whole), "fsdp", cut)
     return d_x, d_w.astype(w.dtype)
 
 
@@ -105,7 +109,8 @@ def _rows(x: jax.Array) -> jax.Array:
 
 
 def _whole(w: jax.Array, x: jax.Array, cut: int) -> jax.Array:
-    return gather(w.astype(x.dtype), "fsdp", cut)
+    """The weight of all devices along fsdp as a matrix `[K, N]`, in x's dtype."""
+    return gather(w.astype(x.dtype), "fsdp", cut).reshape(x.shape[-1], -1)
 
 
 def forward(x: jax.Array, w: jax.Array) -> jax.Array:
