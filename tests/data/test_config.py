@@ -11,6 +11,8 @@ from polyturn.data.languages import LANGUAGES
 from polyturn.data.licences import PERMISSIVE
 from polyturn.utils.errors import UserError
 
+PAIRS = '[[source]]\nkind = "jsonl"\npath = "x"\ncolumns = {prompt = "question", text = "answer"}\n'
+
 
 def written(folder: Path, text: str) -> Path:
     path = folder / "mine.toml"
@@ -102,6 +104,10 @@ def test_every_key_can_be_set_and_paths_are_relative_to_the_file(tmp_path: Path)
         ('[source]\nkind = "installed"', r"write \[\[source\]\] for each"),
         ('[filter]\nlicences = ["MIT", "BSD-3-Claus"]', "did you mean 'BSD-3-Clause'"),
         ('[filter]\nlicences = ["xyzzy"]', "'xyzzy', which is no SPDX id; give"),
+        (f'{PAIRS}[pack]\nhow = "cut"', 'pack.how is "cut", which would part answers from their prompts'),
+        (PAIRS.replace("jsonl", "folder"), "the source x is of kind folder; remove its columns.prompt"),
+        (f"{PAIRS}prose = true", "the source x is for prose; remove its columns.prompt"),
+        (PAIRS.replace("answer", "question"), "columns.prompt and columns.text are both 'question'"),
         ("", "names no source"),
         ("[data", "is not TOML"),
     ],
@@ -189,6 +195,12 @@ def test_the_digest_covers_every_value_and_the_files_named(tmp_path: Path) -> No
     listed.unlink()
     with pytest.raises(UserError, match=r"out\.txt, which the config names"):
         config.digest()
+
+
+def test_one_source_with_prompts_marks_the_whole_build(tmp_path: Path) -> None:
+    notes = '[[source]]\nkind = "jsonl"\npath = "y"\n'
+    assert load(written(tmp_path, notes + PAIRS)).masked
+    assert not load(written(tmp_path, notes)).masked
 
 
 def test_resolved_is_plain_json_with_all_that_was_left_to_default() -> None:

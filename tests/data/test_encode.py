@@ -48,16 +48,16 @@ def test_a_document_can_be_recovered(text: str, rate: float, spm: float, seed: i
 def test_a_batch_is_its_documents_one_by_one(texts: list[str], rate: float, seed: int) -> None:
     options = Encoding(row=20, language_prefix=True, fim_rate=rate)
     documents = [Document(text, ("python", "rust", "")[n % 3], f"s/{n}") for n, text in enumerate(texts)]
-    batch = [ids.tolist() for ids in encode_batch(iter(documents), TOKENIZER, options, seed)]
-    assert batch == [encode(*document, TOKENIZER, options, seed) for document in documents]
+    batch = [found.ids.tolist() for found in encode_batch(iter(documents), TOKENIZER, options, seed)]
+    assert batch == [encode(*document[:3], TOKENIZER, options, seed) for document in documents]
 
 
 def test_groups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = [Document(f"x = {n}\n", "python", str(n)) for n in range(50)]
     options = Encoding(fim_rate=0.5)
-    whole = [ids.tolist() for ids in encode_batch(documents, TOKENIZER, options, 1)]
+    whole = [found.ids.tolist() for found in encode_batch(documents, TOKENIZER, options, 1)]
     monkeypatch.setattr(module, "BATCH_CHARACTERS", 20)
-    assert [ids.tolist() for ids in encode_batch(documents, TOKENIZER, options, 1)] == whole
+    assert [found.ids.tolist() for found in encode_batch(documents, TOKENIZER, options, 1)] == whole
 
 
 def test_with_nothing_asked_for_it_is_the_text_and_its_end() -> None:
@@ -75,12 +75,25 @@ def test_the_language_comes_first() -> None:
     assert both[:2] == [SPECIAL.index("<|python|>"), PREFIX]
 
 
+def test_a_prompt_is_encoded_for_itself_and_given_with_the_language_before_it() -> None:
+    options = Encoding(language_prefix=True, fim_rate=1)
+    plain, pair = Document("print(add(1, 2))", "rust", "id"), Document("print(add(1, 2))", "rust", "id", prompt=3)
+    (ids, given), (others, none) = encode_batch([pair, plain], TOKENIZER, options, 0)
+    before = [*TOKENIZER.encode("rust\n"), *TOKENIZER.encode("pri")]
+    assert ids.tolist() == [*before, *TOKENIZER.encode("nt(add(1, 2))"), EOS]
+    assert given == len(before)
+    assert none == 0
+    assert PREFIX in others
+    whole = Document("print", "", "id", prompt=5)
+    assert [len(found.ids) - found.given for found in encode_batch([whole], TOKENIZER, options, 0)] == [1]
+
+
 def orders(ids: list[str], seed: int, text: str = "abcdefghijkl", **options: float) -> list[tuple[int, ...]]:
     """Ids of the tokens of transformed documents that are special: all that the draw decides but the cuts."""
     documents = [Document(text, "python", id) for id in ids]
     encoded = encode_batch(documents, TOKENIZER, Encoding(**options), seed)  # pyright: ignore[reportArgumentType]
     special = {PREFIX, MIDDLE, SUFFIX}
-    return [(*(token for token in ids if token in special), ids[1] == SUFFIX) for ids in encoded]
+    return [(*(token for token in ids if token in special), ids[1] == SUFFIX) for ids, _ in encoded]
 
 
 def test_the_draw_depends_on_seed_and_id_alone() -> None:
@@ -98,7 +111,7 @@ def test_rate_and_share_hold() -> None:
     texts = ["abcdefghijkl"] * 4000
     documents = [Document(text, "python", str(n)) for n, text in enumerate(texts)]
     encoded = list(encode_batch(documents, TOKENIZER, Encoding(fim_rate=0.6, fim_spm=0.25), 3))
-    seen = Counter(text_of(ids.tolist())[1] for ids in encoded)
+    seen = Counter(text_of(ids.tolist())[1] for ids, _ in encoded)
     assert abs(seen["plain"] / 4000 - 0.4) < 0.04
     empty_prefix = 1 - (12 / 13) ** 2  # then PSM looks like SPM
     assert abs(seen["spm"] / 2400 - (0.25 + 0.75 * empty_prefix)) < 0.05
@@ -108,7 +121,7 @@ def test_cuts_are_uniform() -> None:
     documents = [Document("abc", "python", str(n)) for n in range(4000)]
     cuts = Counter()
     for found in encode_batch(documents, TOKENIZER, Encoding(fim_rate=1, fim_spm=0), 3):
-        ids = found.tolist()
+        ids = found.ids.tolist()
         suffix, middle = ids.index(SUFFIX), ids.index(MIDDLE)
         cuts[len(TOKENIZER.decode(ids[1:suffix])), 3 - len(TOKENIZER.decode(ids[suffix + 1 : middle]))] += 1
     for first in range(4):

@@ -23,7 +23,8 @@ from polyturn.data.languages import LANGUAGES, named
 from polyturn.data.licences import OTHER, PERMISSIVE, nearest, spelled
 from polyturn.utils.errors import UserError
 
-KINDS = ("installed", "folder", "jsonl", "parquet", "huggingface")
+TABLES = ("jsonl", "parquet", "huggingface")
+KINDS = ("installed", "folder", *TABLES)
 SHIPPED = ("installed", "nl", "multi", "mono")
 PACKINGS = ("best-fit", "cut")
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
@@ -72,13 +73,21 @@ class Data:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a table holds what. A column other than `text` may be missing: nothing is known then."""
+    """Where a table holds what. A column other than `text` and `prompt` may be missing: nothing is known then."""
 
     text: str = "text"
+    prompt: str = ""  # before the text, read and not learned; "": there is none
     path: str = "path"
     repo: str = "repo"
     licence: str = "licence"  # a list of licences means that all of them apply
     language: str = "language"
+
+    def __post_init__(self) -> None:
+        if self.prompt and self.prompt == self.text:
+            raise UserError(
+                f"The config's columns.prompt and columns.text are both {self.text!r}; "
+                "name the column of the answers as columns.text."
+            )
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,12 @@ class Source:
             raise UserError(f"The name of a source holds no slash, and {self.name!r} does; choose another.")
         if self.language:
             object.__setattr__(self, "language", _language("source.language", self.language))
+        if self.columns.prompt and (self.prose or self.kind not in TABLES):
+            what = "for prose" if self.prose else f"of kind {self.kind}"
+            raise UserError(
+                f"Prompts are read from tables as they stand, and the source {self.name} is {what}; "
+                "remove its columns.prompt."
+            )
 
 
 @dataclass(frozen=True)
@@ -210,6 +225,16 @@ class Config:
         for name in names:
             if names.count(name) > 1:
                 raise UserError(f"Two sources are called {name!r}; give each a `name` of its own.")
+        if self.masked and self.pack.how == "cut":
+            raise UserError(
+                'The config\'s pack.how is "cut", which would part answers from their prompts; '
+                'set it to "best-fit", or remove columns.prompt.'
+            )
+
+    @property
+    def masked(self) -> bool:
+        """Whether it is said of each token if it is to be learned: where any source has prompts, for all of them."""
+        return any(source.columns.prompt for source in self.source)
 
     def resolved(self) -> dict[str, Any]:
         """Everything that the config says as plain JSON, and under `inputs` the SHA-256 of each file it names."""
@@ -223,6 +248,8 @@ class Config:
         for source in plain["source"]:
             on_the_hub = source["kind"] == "huggingface" and not Path(source["path"]).is_absolute()
             source["path"] = source["path"] if on_the_hub else Path(source["path"]).name
+            if not source["columns"]["prompt"]:
+                del source["columns"]["prompt"]  # digests are those from before there were prompts
         plain["data"]["tokenizer"] = ""  # it has a digest of its own
         plain["filter"]["optout"] = Path(self.filter.optout).name
         plain["decontaminate"] = {

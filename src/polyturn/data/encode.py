@@ -5,6 +5,7 @@ in whatever company it is encoded. A document is, in this order:
 
 - the language, if asked for: the token `<|python|>` where the tokenizer has one for the language, and else its name and
   a line end as text. (The paper put the name before the files of its Multi stage and did not publish how.)
+- the prompt, if there is one, encoded for itself: it and the language before it are given, and not learned.
 - the text; or, for a share `fim_rate` of documents, its three parts, cut at two characters drawn uniformly
   (arXiv 2207.14255), prefix-suffix-middle or, for a share `fim_spm` of these, suffix-prefix-middle:
 
@@ -12,7 +13,7 @@ in whatever company it is encoded. A document is, in this order:
       SPM  <prefix> <suffix> suffix <middle> prefix middle
 
   Each part is encoded for itself, as it is in a prompt. A document that has no room for that in a row stays as it
-  was: rows would part its parts.
+  was: rows would part its parts. So does one with a prompt.
 - the end-of-text token.
 """
 
@@ -46,6 +47,14 @@ class Document(NamedTuple):
     text: str
     language: str  # "" where it is not known; it then gets no prefix
     id: str
+    prompt: int = 0  # characters of `text` that are its prompt
+
+
+class Encoded(NamedTuple):
+    """What becomes of it."""
+
+    ids: np.ndarray  # uint32 [N]
+    given: int  # of the first tokens, which are read and not learned; 0 without a prompt
 
 
 def encode(text: str, language: str, id: str, tokenizer: Tokenizer, options: Encoding, seed: int) -> list[int]:
@@ -54,13 +63,13 @@ def encode(text: str, language: str, id: str, tokenizer: Tokenizer, options: Enc
     Raises:
         UserError: fill-in-the-middle is asked for and the tokenizer lacks a token for it.
     """
-    return next(encode_batch([Document(text, language, id)], tokenizer, options, seed)).tolist()
+    return next(encode_batch([Document(text, language, id)], tokenizer, options, seed)).ids.tolist()
 
 
 def encode_batch(
     documents: Iterable[Document], tokenizer: Tokenizer, options: Encoding, seed: int
-) -> Iterator[np.ndarray]:
-    """Token ids of each document, uint32, in their order, those that `encode` gives.
+) -> Iterator[Encoded]:
+    """Each document's tokens, in their order; without prompts, those that `encode` gives.
 
     A tokenizer that is not of our kind works on all cores in threads of its own; RAYON_NUM_THREADS=1 in the environment
     of a process that is one of many keeps it to one. Documents of about `BATCH_CHARACTERS` are held at a time.
@@ -70,14 +79,18 @@ def encode_batch(
     """
     fim_ids = _fim_ids(tokenizer, options)
     for group in _groups(documents):
-        ids = _encode_parts([_parts(document, None, tokenizer, options, fim_ids) for document in group], tokenizer)
+        parts = _encode_parts([_parts(document, None, tokenizer, options, fim_ids) for document in group], tokenizer)
+        ids = [np.concatenate(found) for found in parts]
+        given = [  # all but the text and its end
+            sum(map(len, found[:-2])) if document.prompt else 0 for document, found in zip(group, parts, strict=True)
+        ]
         cuts = {n: cut for n, document in enumerate(group) if (cut := _draw(document, options, seed))}
         fits = [n for n in cuts if len(ids[n]) + len(fim_ids) <= options.row]  # the long ones are most of the work
         transformed = [_parts(group[n], cuts[n], tokenizer, options, fim_ids) for n in fits]
         for n, found in zip(fits, _encode_parts(transformed, tokenizer), strict=True):
-            if len(found) <= options.row:
-                ids[n] = found
-        yield from ids
+            if sum(map(len, found)) <= options.row:
+                ids[n] = np.concatenate(found)
+        yield from map(Encoded, ids, given)
 
 
 def digest(tokenizer: Tokenizer) -> str:
@@ -124,6 +137,8 @@ def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def _draw(document: Document, options: Encoding, seed: int) -> _Cut | None:
     """Whether to transform a document, and how: by its id, the seed and the length of its text."""
+    if document.prompt:
+        return None
     random = hashlib.blake2b(f"{seed}:{document.id}".encode(), digest_size=32).digest()
     transform, spm, *ends = (int.from_bytes(random[at : at + 8], "little") for at in range(0, 32, 8))
     if transform >= options.fim_rate * 2**64:
@@ -136,13 +151,15 @@ def _parts(
     document: Document, cut: _Cut | None, tokenizer: Tokenizer, options: Encoding, fim_ids: tuple[int, ...]
 ) -> list[str | int]:
     """What a document becomes, as ids and texts to be encoded each for itself."""
-    text, language, _ = document
+    text, language, _, prompt = document
     parts: list[str | int] = []
     if options.language_prefix and language:
         own = tokenizer.backend.token_to_id(f"<|{language}|>")
         parts.append(f"{language}\n" if own is None else own)
+    if prompt:
+        parts.append(text[:prompt])
     if cut is None:
-        return [*parts, text, tokenizer.eos_id]
+        return [*parts, text[prompt:], tokenizer.eos_id]
     prefix_id, suffix_id, middle_id = fim_ids
     prefix, middle, suffix = text[: cut.first], text[cut.first : cut.second], text[cut.second :]
     if cut.spm:
@@ -152,11 +169,10 @@ def _parts(
     return [*parts, tokenizer.eos_id]
 
 
-def _encode_parts(every: Sequence[list[str | int]], tokenizer: Tokenizer) -> list[np.ndarray]:
-    """The ids of each list of parts."""
+def _encode_parts(every: Sequence[list[str | int]], tokenizer: Tokenizer) -> list[list[np.ndarray]]:
+    """The ids of each part of each list."""
     texts = [part for parts in every for part in parts if isinstance(part, str)]
     encoded = iter(tokenizer.encode_many(texts))
     return [
-        np.concatenate([next(encoded) if isinstance(part, str) else np.array([part], np.uint32) for part in parts])
-        for parts in every
+        [next(encoded) if isinstance(part, str) else np.array([part], np.uint32) for part in parts] for parts in every
     ]

@@ -90,15 +90,18 @@ class Read:
         }
 
     def _document(self, raw: Raw, redacted: Counter[str]) -> dict[str, Any] | Dropped:
-        text, language = raw.data.decode(), raw.language or ""
+        prompt, answer = raw.data[: raw.prompt].decode(), raw.data[raw.prompt :].decode()
+        text, language = prompt + answer, raw.language or ""
         reason = filters.reason(text, language, self.config.filter, raw.path)
         if reason is None and self._overlap is not None and self._overlap.hits(text):
             reason = "held-out"
         if reason is not None:
             return Dropped(raw.id, raw.size, language, reason)
         if self.config.filter.redact:
-            text, found = redact(text)
+            (prompt, found), (answer, more) = redact(prompt), redact(answer)  # apart, so that the border stays
             redacted.update(found)
+            redacted.update(more)
+            text = prompt + answer
         digest = hashlib.sha256(text.encode()).digest()
         dedup = self.config.dedup
         held_back = buckets.draw(self.config.data.seed, raw.id, self.config.shard.validation).held_back
@@ -111,6 +114,7 @@ class Read:
             "key": int.from_bytes(digest[:8], "big"),
             "check": int.from_bytes(digest[8:16], "big"),
             "held_back": held_back,
+            "prompt": len(prompt),
             "signature": minhash.signature(text, language, dedup.words, dedup.permutations) if dedup.near else None,
             "threshold": dedup.threshold,
         }
@@ -192,6 +196,7 @@ def _document_schema() -> "pa.Schema":
 
     fields = {"id": pa.string(), "language": pa.string(), "licence": pa.string(), "size": pa.int64()}
     fields |= {"text": pa.large_string(), "key": pa.uint64(), "check": pa.uint64(), "held_back": pa.bool_()}
+    fields |= {"prompt": pa.int32()}  # characters
     return pa.schema([*fields.items(), ("number", pa.int64()), ("bands", pa.list_(pa.uint64()))])
 
 
@@ -219,23 +224,25 @@ class Encode:
         tokens: Counter[str] = Counter()
         keys: list[buckets.Key] = []
         documents: list[np.ndarray] = []
+        given: list[int] = []
         dtype, data = token_type(self._tokenizer.size), self.config.data
         languages: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         licences: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         for part, group in item["groups"]:
             rows = self._rows(part, group)
-            texts = (Document(row["text"], row["language"], row["id"]) for row in rows)
+            texts = (Document(row["text"], row["language"], row["id"], row["prompt"]) for row in rows)
             found = encode.encode_batch(texts, self._tokenizer, self._encoding, data.seed)
-            for row, ids in zip(rows, found, strict=True):
+            for row, (ids, given_ids) in zip(rows, found, strict=True):
                 key = buckets.draw(data.seed, row["id"], self.config.shard.validation)
                 keys.append(key)
                 documents.append(ids.astype(dtype))
+                given.append(given_ids)
                 counts[row["language"]] += 1
                 characters[row["language"]] += len(row["text"])
                 tokens[row["language"]] += len(ids)
                 languages[key.held_back][row["language"]] += 1
                 licences[key.held_back][row["licence"]] += 1
-        buckets.write(token_path(self.work, item["file"]), keys, documents, self.buckets)
+        buckets.write(token_path(self.work, item["file"]), keys, documents, given, self.buckets)
         return {
             "counts": [[each, counts[each], characters[each], tokens[each]] for each in sorted(counts)],
             "languages": languages,  # of documents for training, of those held back
@@ -246,7 +253,7 @@ class Encode:
         import pyarrow.parquet as pq
 
         file = pq.ParquetFile(document_path(self.work, part))
-        table = file.read_row_group(group, columns=["id", "language", "licence", "text", "number"])
+        table = file.read_row_group(group, columns=["id", "language", "licence", "text", "prompt", "number"])
         there = np.isin(
             table["number"].to_numpy() - (part << ROW_BITS), np.load(gone_path(self.work, part)), invert=True
         )
@@ -290,7 +297,10 @@ def bucket_counts(config: Config, characters: int) -> Buckets:
 
 @dataclass(frozen=True)
 class Pack:
-    """Packs one bucket into rows, its documents in the order of their keys. Leaves `packed/`, three arrays a bucket."""
+    """Packs one bucket into rows, its documents in the order of their keys. Leaves `packed/`, three arrays a bucket.
+
+    Where the config has prompts, every bucket has a fourth one, `wanted`, whether documents of it have a prompt or not.
+    """
 
     config: Config
     work: Path
@@ -301,11 +311,18 @@ class Pack:
         """Do a bucket: {"place"} -> {"rows", "tokens", "dropped"}; dropped: tokens that no row has room for."""
         tokenizer = bpe.load(self.tokenizer)
         files = [token_path(self.work, file) for file in range(self.files)]
-        documents = buckets.merged(files, item["place"], token_type(tokenizer.size))
-        pack = {"best-fit": best_fit, "cut": cut}[self.config.pack.how]
-        packed = pack(documents, self.config.pack.row, tokenizer.size, tokenizer.pad_id)
+        documents, given = buckets.merged(files, item["place"], token_type(tokenizer.size))
+        rows = (self.config.pack.row, tokenizer.size, tokenizer.pad_id)
+        if self.config.pack.how == "cut":
+            packed = cut(documents, *rows)
+        else:
+            marks = (np.arange(len(ids)) >= count for ids, count in zip(documents, given, strict=True))
+            packed = best_fit(documents, *rows, wanted=marks if self.config.masked else None)
+        arrays: dict[str, Any] = {"tokens": packed.tokens, "starts": packed.starts, "lengths": packed.lengths}
+        if packed.wanted is not None:
+            arrays["wanted"] = packed.wanted
         with replacing(packed_path(self.work, item["place"])) as temporary, open(temporary, "wb") as file:
-            np.savez(file, tokens=packed.tokens, starts=packed.starts, lengths=packed.lengths)
+            np.savez(file, **arrays)
         tokens = sum(map(len, documents))
         return {"rows": len(packed.tokens), "tokens": tokens, "dropped": tokens - int(packed.lengths.sum())}
 
@@ -314,7 +331,7 @@ def read_packed(work: Path, places: Iterable[int]) -> Iterator[Packed]:
     """The rows of buckets, in order."""
     for place in places:
         with np.load(packed_path(work, place)) as arrays:
-            yield Packed(arrays["tokens"], arrays["starts"], arrays["lengths"])
+            yield Packed(arrays["tokens"], arrays["starts"], arrays["lengths"], wanted=arrays.get("wanted"))
 
 
 # ---- files

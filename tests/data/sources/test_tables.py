@@ -141,6 +141,29 @@ def test_columns_of_other_names_lists_of_licences_and_a_language_for_all(tmp_pat
     assert [(raw.licence, raw.language) for raw in raws] == [("MIT AND ISC", "Text"), ("MIT", "Brainfuck")]
 
 
+def test_a_prompt_stands_before_the_text(tmp_path: Path) -> None:
+    rows = [("é\n", "a\n"), ("", "b\n"), ("\ufeffq\n", "c\n"), ("", "\ufeffd\n"), ("q", ""), (3, "e"), ("\ud800", "f")]
+    (tmp_path / "x.jsonl").write_bytes(jsonl([{"q": prompt, "a": answer} for prompt, answer in rows]))
+    pairs = Columns(text="a", prompt="q")
+    found = everything(config(str(tmp_path / "x.jsonl"), pairs, language="Text"))
+    split = [
+        (raw.data[: raw.prompt].decode(), raw.data[raw.prompt :].decode()) for raw in found if isinstance(raw, Raw)
+    ]
+    assert split == [("é\n", "a\n"), ("", "b\n"), ("q\n", "c\n"), ("", "d\n")]
+    assert [reason for _, reason in reasons(found)] == ["empty", "no-prompt", "not-utf-8"]
+    assert [each.size for each in found][:2] == [5, 2]
+
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"q": [b"\xc3\xa9", b"\xc3", None, b"x" * 99], "a": ["a", "b", "c", "d"]})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    found = everything(config(str(tmp_path / "x.parquet"), pairs, language="Text", largest=50))
+    assert [(raw.data.decode(), raw.prompt) for raw in found if isinstance(raw, Raw)] == [("éa", 2)]
+    assert [reason for _, reason in reasons(found)] == ["not-utf-8", "no-prompt", "too-large"]
+    missing = replace(pairs, prompt="question")
+    with pytest.raises(UserError, match=r"no column 'question'; set columns\.prompt to one of q, a"):
+        everything(config(str(tmp_path / "x.parquet"), missing))
+
+
 def test_what_a_column_calls_a_licence_is_known_or_another_one(tmp_path: Path) -> None:
     said = ["GPL v3", "Proprietary", "MIT License", None, "", ["MIT", "ask me"]]
     (tmp_path / "x.jsonl").write_bytes(jsonl([{"text": f"{n}\n", "licence": each} for n, each in enumerate(said)]))

@@ -8,7 +8,7 @@ a source becomes a `Raw` or, with the reason, a `Dropped`:
 - by their size: `empty`, `too-small`, `too-large`;
 - by whose they are: `opt-out`, `licence`;
 - by their bytes: `binary`, `not-utf-8`, `no-prose` (where only that is wanted), `unknown-language`, `language`;
-- of tables: `corrupt`, `not-json`, `not-an-object`, `no-text`.
+- of tables: `corrupt`, `not-json`, `not-an-object`, `no-text`, `no-prompt`.
 """
 
 from collections.abc import Iterator

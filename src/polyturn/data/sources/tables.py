@@ -192,12 +192,20 @@ def _row(id: str, row: Mapping[str, Any], source: Source, wanted: Wanted) -> Raw
             return Dropped(id, len(text), "", "not-utf-8")
     if not isinstance(text, bytes):
         return Dropped(id, 0, "", "no-text")
+    prompt = row.get(columns.prompt) if columns.prompt else ""
+    if not isinstance(prompt, str | bytes):
+        return Dropped(id, len(text), "", "no-prompt")
+    try:
+        prompt = prompt.encode() if isinstance(prompt, str) else prompt.decode().encode()
+    except UnicodeError:
+        return Dropped(id, len(text), "", "not-utf-8")
     licence = row.get(columns.licence)
     if isinstance(licence, list):
         licence = conjunction(each for each in licence if isinstance(each, str))
     path, repo = _string(row.get(columns.path)), _string(row.get(columns.repo))
     language = named(_string(row.get(columns.language))) or ("" if path else source.language)
-    return wanted.document(id, path, text, repo, licence if isinstance(licence, str) else None, language)
+    said = licence if isinstance(licence, str) else None
+    return wanted.document(id, path, prompt + text, repo, said, language, len(prompt))
 
 
 def _string(value: object) -> str:

@@ -12,6 +12,7 @@ class Raw:
     licence: an SPDX expression, or "" for unknown; None where the source cannot tell.
     language: a name of `languages.LANGUAGES`, or what the source's column says.
     size: its bytes as they came, of which `data` may be a part.
+    prompt: bytes at the beginning of `data`, whole characters, that are read and not learned.
     """
 
     id: str
@@ -21,6 +22,7 @@ class Raw:
     licence: str | None
     language: str | None
     size: int
+    prompt: int = 0
 
 
 @dataclass(frozen=True)

@@ -57,12 +57,15 @@ class Wanted:
             return "unknown-language" if name_ending(path) else None
         return None if not self.languages or self.languages.intersection(found) else "language"
 
-    def document(self, id: str, path: str, data: bytes, repo: str, licence: str | None, language: str) -> Raw | Dropped:
+    def document(
+        self, id: str, path: str, data: bytes, repo: str, licence: str | None, language: str, prompt: int = 0
+    ) -> Raw | Dropped:
         """The document, or why not.
 
         Args:
             licence: as the source says it; an SPDX line in the file itself decides.
             language: "" for unknown; it is then taken from the path and the text.
+            prompt: bytes of `data` that are the prompt; with nothing behind it a document is empty.
         """
         language = language or by_name(path)
         own = of_header(data)
@@ -71,7 +74,7 @@ class Wanted:
         def dropped(reason: str) -> Dropped:
             return Dropped(id, len(data), language, reason)
 
-        reason = self.size(len(data)) or self.owner(repo, path)
+        reason = "empty" if len(data) == prompt else self.size(len(data)) or self.owner(repo, path)
         if reason:
             return dropped(reason)
         if not self.licence_allowed(licence or ""):
@@ -94,4 +97,5 @@ class Wanted:
             return dropped("unknown-language")
         if self.languages and language not in self.languages:
             return dropped("language")
-        return Raw(id, repo, path, text.encode(), licence, language, len(data))
+        prompt = max(prompt - len(BOM), 0) if data.startswith(BOM) else prompt
+        return Raw(id, repo, path, text.encode(), licence, language, len(data), prompt)
