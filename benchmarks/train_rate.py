@@ -9,6 +9,9 @@ for it. The peer is `CodeGenForCausalLM` of transformers under torch's autocast,
 clipping. `xla` is what `polyturn train` does by default, `native` the same with the C++ products
 (`Compute(products="native")`); where those cannot be built the reason is printed and the figure left out.
 
+Ours runs with huge pages (`HUGE_PAGES`, see docs/cpu.md), as the documentation advises; the peer without, because it
+becomes slower with them. `--plain` runs ours without.
+
 Both programs stay up and take turns of a few steps each, so that whatever else the machine does meets all alike; a rate
 is of the median turn. 12M is 6 layers of width 320 with 8,192 tokens, 42M is 8 of 512 with 16,384, 350M is CodeGen-350M
 (20 of 1,024 with 51,200; 4 rows a step instead of 8, which takes 16 GiB of memory for the two programs). Without
@@ -29,6 +32,7 @@ from importlib import import_module
 from typing import Any
 
 LENGTH = 512
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 DOCUMENTS = (64, 448)  # shortest and longest of those that share our rows
 SHAPES = {
     "12M": {"layers": 6, "width": 320, "heads": 4, "rotary": 32, "vocab": 8192},
@@ -42,9 +46,6 @@ Step = Callable[[], None]  # take one step and wait for it
 
 def ours(size: str) -> dict[str, Step]:
     """Our steps, by the name of the products; they share one state."""
-    from polyturn.utils.memory import keep_freed
-
-    keep_freed()  # as the command line does
     import jax
     import numpy as np
 
@@ -136,12 +137,13 @@ def serve(steps: dict[str, Step]) -> None:
 class Side:
     """A program that takes steps when told to."""
 
-    def __init__(self, python: str, side: str, size: str) -> None:
+    def __init__(self, python: str, side: str, size: str, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
             [python, __file__, "--side", side, "--size", size],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | environment,
         )
         self.steps: list[str] = json.loads(self._read())
 
@@ -164,9 +166,10 @@ class Side:
         self._process.communicate()
 
 
-def race(size: str, python: str | None, seconds: float) -> dict[str, float]:
+def race(size: str, python: str | None, seconds: float, environment: dict[str, str]) -> dict[str, float]:
     """Tokens per second of each kind of step."""
-    sides = [Side(sys.executable, "ours", size)] + ([Side(python, "transformers", size)] if python else [])
+    sides = [Side(sys.executable, "ours", size, environment)]
+    sides += [Side(python, "transformers", size, {})] if python else []
     try:
         contestants = [(side, name) for side in sides for name in side.steps]
         one = {name: min(side.seconds(name, 1) for _ in range(2)) for side, name in contestants}
@@ -188,6 +191,7 @@ def main() -> None:
     parser.add_argument("--peer-python", help="a Python that has torch and transformers")
     parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=list(SHAPES), help="which sizes to run")
     parser.add_argument("--seconds", type=float, default=60.0, help="measure each contestant of a size for so long")
+    parser.add_argument("--plain", action="store_true", help="run ours without huge pages")
     parser.add_argument("--side", choices=("ours", "transformers"), help=argparse.SUPPRESS)
     parser.add_argument("--size", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -198,7 +202,7 @@ def main() -> None:
         print("No peer: give --peer-python an environment with torch and transformers.")
     rates = {}
     for size in options.sizes:
-        rates[size] = race(size, options.peer_python, options.seconds)
+        rates[size] = race(size, options.peer_python, options.seconds, {} if options.plain else HUGE_PAGES)
         print(size, ", ".join(f"{name} {rate:,.0f}" for name, rate in rates[size].items()), "tokens/s", flush=True)
     mine = {kind: {size: r[kind] for size, r in rates.items() if kind in r} for kind in ("xla", "native")}
     peer = {size: r["torch"] for size, r in rates.items() if "torch" in r}
