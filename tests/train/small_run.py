@@ -3,23 +3,28 @@
 python small_run.py FOLDER '{"config": {"steps": 8}, "hang_at": 5}'      prints each line of the log
 """
 
+import atexit
 import json
 import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from polyturn.data import shards
 from polyturn.data.batches import Batch
-from polyturn.data.packing import Rows, pack
+from polyturn.data.packing import Packed, best_fit
 from polyturn.data.repeats import repeats
+from polyturn.data.sampler import InOrder, Mixture
+from polyturn.data.shards import About, Shards
 from polyturn.model.config import ModelConfig
 from polyturn.train.config import OptimizerConfig, TrainConfig
-from polyturn.train.data import Held, Shuffled
 from polyturn.train.loop import train
 from polyturn.train.meter import TIMED
 from polyturn.train.step import State
@@ -30,12 +35,26 @@ CONFIG = TrainConfig(
 )
 
 
-def rows(count: int = 200, length: int = 33) -> Rows:
-    return pack(repeats(3, count, range(2, 64), 0, 8, 16), length, pad_id=1)
+@cache
+def rows(count: int = 200, vocab: int = 64) -> Shards:
+    """Rows of 33 tokens below `vocab`, in a folder that lasts as long as this process."""
+    ids, wanted = zip(*repeats(3, count, range(2, vocab), 0, 8, 16), strict=True)
+    return written(best_fit(ids, 33, vocab, 1, wanted), vocab)
+
+
+def written(packed: Packed, vocab: int) -> Shards:
+    folder = tempfile.TemporaryDirectory(prefix="rows-")
+    atexit.register(folder.cleanup)
+    shards.write(Path(folder.name) / "rows", [packed], vocab=vocab, pad_id=1, about=About("", "", 0))
+    return shards.open(Path(folder.name) / "rows")
+
+
+def source(count: int = 200, vocab: int = 64, seed: int = 0) -> Mixture:
+    return Mixture([(rows(count, vocab), 1)], seed)
 
 
 def run(folder: Path, config: TrainConfig = CONFIG, **options: Any) -> State:
-    options = {"source": Shuffled(rows(), config.seed), "validation": Held(rows(20)), **options}
+    options = {"source": source(seed=config.seed), "validation": InOrder(rows(20)), **options}
     return train(config, folder=folder, **options)
 
 
@@ -59,12 +78,12 @@ def same(one: State, other: State) -> bool:
     return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
-@dataclass(frozen=True)
-class Slow(Shuffled):
+class Slow(Mixture):
     """Data that takes its time, or never comes."""
 
-    pause_s: float = 0.0
-    hang_at: int = -1
+    def __init__(self, pause_s: float = 0.0, hang_at: int = -1) -> None:
+        super().__init__([(rows(), 1)], CONFIG.seed)
+        self.pause_s, self.hang_at = pause_s, hang_at
 
     def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
         time.sleep(10**6 if step == self.hang_at else self.pause_s)
@@ -80,8 +99,7 @@ def main(folder: Path, config: dict[str, Any], pause_s: float = 0.0, hang_at: in
     def show(line: Any) -> None:
         print(json.dumps(line), flush=True)
 
-    source = Slow(rows(), CONFIG.seed, pause_s, hang_at)
-    run(folder, replace(CONFIG, **config), source=source, report=show, **options)
+    run(folder, replace(CONFIG, **config), source=Slow(pause_s, hang_at), report=show, **options)
 
 
 if __name__ == "__main__":

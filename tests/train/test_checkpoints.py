@@ -10,13 +10,12 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from small_run import CONFIG, events, numbers, rows, run, same
+from small_run import CONFIG, events, numbers, run, same, source
 
 from polyturn.hub.folder import read_folder
 from polyturn.model.params import cast
 from polyturn.train import manifests
 from polyturn.train.checkpoints import checkpoints
-from polyturn.train.data import Shuffled
 from polyturn.train.export import export
 from polyturn.train.step import State, abstract
 from polyturn.utils.errors import UserError
@@ -90,12 +89,12 @@ def test_all_of_them_damaged(tmp_path: Path, finished: tuple[State, Path], capsy
 @pytest.mark.parametrize(("config", "count"), [(replace(CONFIG, seed=1), 200), (CONFIG, 100)])
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, finished: tuple[State, Path], config, count) -> None:
     """Somebody copied it here; the folder's own record knows nothing of it."""
-    run(tmp_path, config, source=Shuffled(rows(count), config.seed), stop_after=0.0)
+    run(tmp_path, config, source=source(count, seed=config.seed), stop_after=0.0)
     for name in ("24", "24.json"):
-        source = finished[1] / "checkpoints" / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / "checkpoints" / name)
+        there = finished[1] / "checkpoints" / name
+        (shutil.copytree if there.is_dir() else shutil.copy)(there, tmp_path / "checkpoints" / name)
     with pytest.raises(UserError, match="is of a run with other"):
-        run(tmp_path, config, source=Shuffled(rows(count), config.seed))
+        run(tmp_path, config, source=source(count, seed=config.seed))
     assert (tmp_path / "checkpoints" / "24.json").exists()
 
 
@@ -153,7 +152,7 @@ def test_what_is_kept(tmp_path: Path) -> None:
 def test_the_manifest_says_what_it_is(finished: tuple[State, Path]) -> None:
     manifest = json.loads((finished[1] / "checkpoints" / "24.json").read_text())
     assert manifest["tokens"] == 24 * CONFIG.rows * 33
-    assert manifest["data"] == rows().digest()
+    assert manifest["data"] == source().digest()
     found = {str(p.relative_to(finished[1] / "checkpoints" / "24")) for p in largest_all(finished[1])}
     assert set(manifest["files"]) == found
 

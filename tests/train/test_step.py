@@ -7,28 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_run import CONFIG, MODEL, rows
 
-from polyturn.data.batches import Batch, as_batch
-from polyturn.data.packing import Rows, pack
-from polyturn.data.repeats import repeats
+from polyturn.data.batches import Batch
+from polyturn.data.sampler import as_batch
 from polyturn.model.compute import Compute
-from polyturn.model.config import ModelConfig
 from polyturn.model.decoder import forward, hidden
-from polyturn.train.config import GuardConfig, OptimizerConfig, TrainConfig
+from polyturn.train.config import GuardConfig, OptimizerConfig
 from polyturn.train.optimizer import decay_mask, rate
 from polyturn.train.step import State, evaluate, start, train_step
 from polyturn.utils.errors import UserError
 
-MODEL = ModelConfig(layers=2, width=64, heads=4, rotary=8, vocab=64, context=64)
-CONFIG = TrainConfig(MODEL, OptimizerConfig(2e-3, 2e-4, 20, beta2=0.99), steps=24, rows=8)
-
-
-def rows(count: int = 200, length: int = 33) -> Rows:
-    return pack(repeats(3, count, range(2, 64), 0, 8, 16), length, pad_id=1)
-
 
 def batch(step: int) -> Batch:
-    return as_batch(rows(), np.arange(8 * step, 8 * step + 8))
+    return as_batch(rows().read(np.arange(8 * step, 8 * step + 8) % len(rows())))
 
 
 def same(one: object, other: object) -> bool:
@@ -36,7 +28,7 @@ def same(one: object, other: object) -> bool:
 
 
 def test_batches_without_targets_leave_no_nan() -> None:
-    b = as_batch(rows(), np.arange(8))
+    b = batch(0)
     empty = replace(b, weights=np.zeros_like(b.weights))
     state, metrics = train_step(CONFIG, start(CONFIG), empty)
     assert float(metrics["loss"]) == 0.0
@@ -98,7 +90,7 @@ def test_steps_are_optax_on_the_plain_loss() -> None:
     chain = optax.chain(optax.clip_by_global_norm(1.0), adamw)
     moments = chain.init(params)
     for step in range(3):
-        b = as_batch(rows(), np.arange(8 * step, 8 * step + 8))
+        b = batch(step)
         assert set(np.unique(b.segments)) <= {0, 1}  # so that logits of whole rows are right
 
         def plain(p, b=b):
@@ -144,9 +136,8 @@ def test_more_warm_up_than_steps() -> None:
 
 def test_evaluation_counts_every_position_once() -> None:
     state = start(CONFIG)
-    r = rows()
-    together = evaluate(CONFIG, state.params, [as_batch(r, np.arange(16))])
-    apart = evaluate(CONFIG, state.params, [as_batch(r, np.arange(8)), as_batch(r, np.arange(8, 16))])
+    together = evaluate(CONFIG, state.params, [as_batch(rows().read(np.arange(16)))])
+    apart = evaluate(CONFIG, state.params, [batch(0), batch(1)])
     assert together == pytest.approx(apart, rel=1e-3)
 
 

@@ -92,7 +92,9 @@ def _changed(part: Part, mesh: str | None, rows: int | None, accumulate: int | N
         raise UserError(f"--mesh {mesh} leaves open how many devices there are; write a number instead of -1.")
     compute = config.compute if remat is None else replace(config.compute, remat=remat)
     accumulate = config.accumulate if accumulate is None else accumulate
-    changed = replace(config, mesh=shape, rows=rows or config.rows, compute=compute, accumulate=accumulate)
+    changed = replace(
+        config, mesh=shape, rows=config.rows if rows is None else rows, compute=compute, accumulate=accumulate
+    )
     return name, changed, row
 
 
@@ -143,7 +145,8 @@ def _table(name: str, p: "Plan", compiled: "Compiled | None", better: "Plan | No
     room = f"{USABLE:.0%} of {p.device.memory / GIB:.1f} GiB"
     micro = config.micro_rows(config.mesh)
     lines = [
-        f"{name}: {config.model.parameters / 1e9:.3g}B parameters on {config.mesh.size} x {p.device.name}, {config.mesh}",
+        f"{name}: {config.model.parameters / 1e6:,.4g}M parameters",
+        f"{config.mesh.size} x {p.device.name}, {config.mesh}",
         f"{config.rows} rows of {p.row} tokens a step, {p.tokens:,} tokens; {_way(p)}",
         "",
         "Memory of each device      GiB",

@@ -1,10 +1,8 @@
-"""Batch number k as a pure function of (seed, k): nothing to save, nothing to skip, any step at once."""
+"""What one step of training takes in."""
 
 from dataclasses import dataclass
 
 import numpy as np
-
-from polyturn.data.packing import Rows
 
 
 @dataclass(frozen=True)
@@ -15,23 +13,6 @@ class Batch:
     segments: np.ndarray  # int32 [B, T]
     targets: np.ndarray  # int32 [B, T], the next token
     weights: np.ndarray  # float32 [B, T], 0 or 1
-
-
-def batch(rows: Rows, seed: int, step: int, size: int) -> Batch:
-    """`size` rows for `step`, each row once an epoch, in an order drawn anew for each epoch from `seed`."""
-    count = len(rows.tokens)
-    places = np.arange(step * size, (step + 1) * size)
-    chosen = np.empty(size, np.int64)
-    for epoch in np.unique(places // count):
-        order = np.random.default_rng((seed, int(epoch))).permutation(count)
-        mine = places // count == epoch
-        chosen[mine] = order[places[mine] % count]
-    return as_batch(rows, chosen)
-
-
-def as_batch(rows: Rows, chosen: np.ndarray) -> Batch:
-    """The given rows with their targets: a token counts where it is wanted and continues the same document."""
-    return with_targets(rows.tokens[chosen], rows.segments[chosen], rows.targets[chosen])
 
 
 def with_targets(tokens: np.ndarray, segments: np.ndarray, wanted: np.ndarray) -> Batch:

@@ -11,37 +11,16 @@ Documents of one row have different segment numbers. Where attention keeps them 
 costs and not what it learns.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from pathlib import Path
 
 import numpy as np
-
-from polyturn.utils.atomic import replacing
-from polyturn.utils.errors import UserError
 
 LEAST_REMAINDER = 64
 """`cut` drops what a document leaves below this many tokens, as the paper's scripts do (jaxformer, step 5)."""
 
 type Tokens = Sequence[int] | np.ndarray
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Packed rows. Position t of a row predicts position t + 1; the last position predicts nothing."""
-
-    tokens: np.ndarray  # uint16 or uint32 [N, T]
-    segments: np.ndarray  # uint16 [N, T]; 1, 2, ... count a row's documents, 0 is padding
-    targets: np.ndarray  # bool [N, T]: does this token count in the loss, as something to be predicted?
-
-    def digest(self) -> str:
-        """SHA-256 over the arrays: tells whether a run goes on with the data it began with."""
-        total = hashlib.sha256(repr(self.tokens.shape).encode())
-        for array in (self.tokens, self.segments, self.targets):
-            total.update(np.ascontiguousarray(array).data)
-        return total.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -74,32 +53,6 @@ class Packed:
 def token_type(vocab: int) -> np.dtype:
     """How tokens of a vocabulary of `vocab` ids are stored: two bytes where they are enough, else four."""
     return np.dtype("<u2" if vocab <= 2**16 else "<u4")
-
-
-def pack(documents: Iterable[tuple[Sequence[int], Sequence[bool]]], length: int, pad_id: int) -> Rows:
-    """Rows of `length` tokens from (ids, target) documents, each of which goes into the fullest row with room for it.
-
-    Raises:
-        UserError: a document is longer than a row.
-    """
-    every = list(documents)
-    sizes = [len(ids) for ids, _ in every]
-    longest = max(sizes, default=0)
-    if longest > length:
-        raise UserError(f"A document has {longest} tokens and rows hold {length}; use longer rows or cut it first.")
-    rows = _group(_fit(sizes, length))
-    largest = max((max(ids, default=0) for ids, _ in every), default=0)
-    tokens = np.full((len(rows), length), pad_id, token_type(1 + max(largest, pad_id)))
-    segments = np.zeros((len(rows), length), np.uint16)
-    targets = np.zeros((len(rows), length), bool)
-    for n, row in enumerate(rows):
-        at = 0
-        for segment, document in enumerate(row, 1):
-            ids, target = every[document]
-            end = at + len(ids)
-            tokens[n, at:end], segments[n, at:end], targets[n, at:end] = ids, segment, target
-            at = end
-    return Rows(tokens, segments, targets)
 
 
 def best_fit(
@@ -235,15 +188,3 @@ def _packed(rows: list[list[np.ndarray]], length: int, vocab: int, pad_id: int, 
     starts = np.cumsum([0] + [len(row) for row in rows]).astype("<u4")
     lengths = np.array([len(piece) for row in rows for piece in row], "<u4")
     return Packed(tokens, starts, lengths, dropped)
-
-
-def save_rows(path: Path, rows: Rows) -> None:
-    """Write packed rows, whole or not at all."""
-    with replacing(path) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, tokens=rows.tokens, segments=rows.segments, targets=rows.targets)
-
-
-def load_rows(path: Path) -> Rows:
-    """Read what `save_rows` wrote."""
-    with np.load(path) as arrays:
-        return Rows(arrays["tokens"], arrays["segments"], arrays["targets"])

@@ -89,7 +89,10 @@ def codegen_2b_multi() -> Pretraining:
 
 
 def codegen_2b_mono() -> Pretraining:
-    """2.7B on Python: 157 billion tokens. Rates and annealing are not verified; the released weights are of step 100,000."""
+    """2.7B on Python: 157 billion tokens.
+
+    The rates, the annealing and the 150,000 steps are not verified; the weights released are of step 100,000.
+    """
     return _codegen("2b", "mono", 0.8e-4)
 
 
@@ -104,7 +107,8 @@ def codegen_6b_nl() -> Pretraining:
 def codegen_6b_multi() -> Pretraining:
     """6B on six languages: 315 billion tokens.
 
-    The rates, the annealing, the batch and the 150,000 steps are not verified; the released weights are of step 100,000.
+    The rates, the annealing, the batch and the 150,000 steps are not verified; the weights released are of step
+    100,000.
     """
     return _codegen("6b", "multi", 0.4e-4)
 
@@ -112,7 +116,8 @@ def codegen_6b_multi() -> Pretraining:
 def codegen_6b_mono() -> Pretraining:
     """6B on Python: 315 billion tokens.
 
-    The rates, the annealing, the batch and the 150,000 steps are not verified; the released weights are of step 140,000.
+    The rates, the annealing, the batch and the 150,000 steps are not verified; the weights released are of step
+    140,000.
     """
     return _codegen("6b", "mono", 0.4e-4)
 

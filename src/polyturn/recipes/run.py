@@ -18,8 +18,12 @@ import numpy as np
 
 from polyturn.curriculum.corpus import build, read
 from polyturn.curriculum.heldout import TRAIN_SEED, VALIDATION_SEED
-from polyturn.data.packing import Rows, load_rows, pack, save_rows
+from polyturn.data import shards
+from polyturn.data.encode import digest
+from polyturn.data.packing import best_fit
 from polyturn.data.repeats import repeats
+from polyturn.data.sampler import InOrder, Mixture
+from polyturn.data.shards import About, Shards
 from polyturn.hub.catalogue import resolve
 from polyturn.hub.folder import write_folder
 from polyturn.model.copying import initialise_copying
@@ -28,7 +32,6 @@ from polyturn.recipes.recipe import Recipe, Stage
 from polyturn.synthesis.turns import encode_for_training
 from polyturn.tokenizer.bpe import Tokenizer, load
 from polyturn.tokenizer.training import SPECIAL
-from polyturn.train.data import Held, Shuffled
 from polyturn.train.loop import train
 from polyturn.train.step import State
 from polyturn.train.watch import Line, Sink
@@ -74,9 +77,9 @@ def run(
     params = initialise_copying(recipe.stages[0].train.model, jax.random.key(recipe.stages[0].train.seed))
     for number, stage in enumerate(recipe.stages):
         folder = out / f"{number}-{stage.name}"
-        rows = _rows(folder / "rows.npz", partial(_documents, out, stage, tokenizer), stage, tokenizer)
+        rows = _rows(folder / "rows", partial(_documents, out, stage, tokenizer), stage, tokenizer)
         held = partial(_programs, out / "validation", tokenizer, VALIDATION_PROGRAMS)
-        validation = _rows(folder / "validation.npz", held, stage, tokenizer)
+        validation = _rows(folder / "validation", held, stage, tokenizer)
         state = _train(stage, rows, validation, folder, params, deadline - time.monotonic(), sinks, profile)
         if int(state.step) < stage.train.steps:
             print(f"Stopped at step {state.step} of {stage.train.steps} of {stage.name}; run again to go on.")
@@ -110,7 +113,7 @@ def _tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
     return load(folder)
 
 
-def _rows(path: Path, documents: Callable[[], Iterable[Document]], stage: Stage, tokenizer: Tokenizer) -> Rows:
+def _rows(path: Path, documents: Callable[[], Iterable[Document]], stage: Stage, tokenizer: Tokenizer) -> Shards:
     """Packed rows, made once. Documents longer than a row are left out, and their number is told."""
     if not path.exists():
         every = list(documents())
@@ -120,8 +123,11 @@ def _rows(path: Path, documents: Callable[[], Iterable[Document]], stage: Stage,
         if len(short) < len(every):
             left_out = len(every) - len(short)
             print(f"{path}: {left_out:,} of {len(every):,} documents are longer than a row and were left out.")
-        save_rows(path, pack(short, stage.data.row, tokenizer.pad_id))
-    return load_rows(path)
+        every_ids, wanted = zip(*short, strict=True)
+        packed = best_fit(every_ids, stage.data.row, tokenizer.size, tokenizer.pad_id, wanted)
+        about = About(stage.name, digest(tokenizer), len(short), {"Python": len(short)})
+        shards.write(path, [packed], vocab=tokenizer.size, pad_id=tokenizer.pad_id, about=about)
+    return shards.open(path)
 
 
 def _documents(out: Path, stage: Stage, tokenizer: Tokenizer) -> Iterator[Document]:
@@ -143,8 +149,8 @@ def _programs(corpus: Path, tokenizer: Tokenizer, count: int) -> list[Document]:
 
 def _train(
     stage: Stage,
-    rows: Rows,
-    validation: Rows,
+    rows: Shards,
+    validation: Shards,
     folder: Path,
     initial: Params[jax.Array],
     seconds: float,
@@ -160,10 +166,10 @@ def _train(
 
         return train(
             stage.train,
-            Shuffled(rows, stage.train.seed),
+            Mixture([(rows, 1)], stage.train.seed),
             folder,
             initial=initial,
-            validation=Held(validation),
+            validation=InOrder(validation),
             report=report,
             sinks=sinks,
             stop_after=seconds,

@@ -2,17 +2,22 @@
 
 The compiler comes with JAX's plugin for the device and needs no device: libtpu for TPUs, jax-cuda12-plugin or
 jax-cuda13-plugin with NVIDIA's libraries for GPUs. For a GPU it has to be told what kind; `GPUS` does. Takes from one
-to many minutes and some GiB of memory on the machine that compiles.
+to many minutes and some GiB of memory on the machine that compiles. JAX must not look for the devices themselves: set
+JAX_PLATFORMS=cpu, as `polyturn plan` does.
+
+cuDNN's and tokamax' attention ask for the GPU while they are traced, so that for GPUs the step is compiled with the
+tiled attention in plain XLA instead, which keeps the same for the pass backwards.
 """
 
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 
 from polyturn.data.batches import Batch
 from polyturn.model.params import abstract
@@ -82,7 +87,10 @@ def compile_step(config: TrainConfig, row: int, device: Device) -> Compiled:
     """
     begun = time.monotonic()
     mesh = make_mesh(config.mesh, _topology(device, config.mesh))
-    with jax.set_mesh(mesh):
+    attention = "splash" if device.name in TPUS else "chunked"
+    if config.compute.attention != "reference":
+        config = replace(config, compute=replace(config.compute, attention=attention))
+    with jax.set_mesh(mesh) if mesh.size > 1 else nullcontext():
         try:
             done = train_step.lower(config, *arguments(config, row, mesh)).compile()
         except jax.errors.JaxRuntimeError as error:
@@ -93,7 +101,8 @@ def compile_step(config: TrainConfig, row: int, device: Device) -> Compiled:
 
 
 def arguments(config: TrainConfig, row: int, mesh: Mesh) -> tuple[State, Batch]:
-    """The arguments of `train_step` after its first, as shapes on `mesh`."""
+    """The arguments of `train_step` after its first, as shapes on `mesh`. A step on one device knows no mesh."""
+    whole = SingleDeviceSharding(mesh.devices.item()) if mesh.size == 1 else None
     params = abstract(config.model)
     state = State(
         jax.ShapeDtypeStruct((), jnp.int32),  # type: ignore[arg-type]
@@ -101,14 +110,12 @@ def arguments(config: TrainConfig, row: int, mesh: Mesh) -> tuple[State, Batch]:
         jax.eval_shape(optimizer.fresh, params),
         jax.eval_shape(guard.fresh),
     )
-    state = jax.tree.map(lambda a, cut: _placed(a.shape, a.dtype, NamedSharding(mesh, cut)), state, state_specs(config))
-    types = (jnp.int32, jnp.int32, jnp.int32, jnp.float32)
-    batch = Batch(*(_placed((config.rows, row), dtype, sharding(mesh, ("batch",))) for dtype in types))
-    return state, batch
-
-
-def _placed(shape: tuple[int, ...], dtype: Any, where: NamedSharding) -> Any:
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+    placed: Any = jax.ShapeDtypeStruct
+    state = jax.tree.map(
+        lambda a, cut: placed(a.shape, a.dtype, sharding=whole or NamedSharding(mesh, cut)), state, state_specs(config)
+    )
+    rows, types = whole or sharding(mesh, ("batch",)), (jnp.int32, jnp.int32, jnp.int32, jnp.float32)
+    return state, Batch(*(placed((config.rows, row), dtype, sharding=rows) for dtype in types))
 
 
 def _topology(device: Device, mesh: MeshShape) -> list[Any]:

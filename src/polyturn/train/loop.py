@@ -25,8 +25,7 @@ from polyturn.parallel.rules import make_mesh
 from polyturn.train import flops
 from polyturn.train.checkpoints import Checkpoints, checkpoints
 from polyturn.train.config import TrainConfig
-from polyturn.train.data import Checked, prefetch
-from polyturn.train.feed import Source, feed
+from polyturn.train.feed import Checked, Source, feed, prefetch
 from polyturn.train.hosts import decide, leads, tally
 from polyturn.train.manifests import Manifest
 from polyturn.train.meter import Meter

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Var
-from jax.sharding import AbstractMesh, AxisType, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from polyturn.data.batches import Batch
 from polyturn.model.compute import Compute
@@ -74,7 +74,10 @@ def memory(config: TrainConfig, row: int) -> Memory:
 def cut(model: ModelConfig, mesh: MeshShape) -> Params[jax.ShapeDtypeStruct]:
     """The parts of the float32 weights that one device of `mesh` has, as shapes."""
     devices = AbstractMesh(mesh.sizes, AXES, axis_types=(AxisType.Explicit,) * len(AXES))
-    part = lambda whole, spec: jax.ShapeDtypeStruct(NamedSharding(devices, spec).shard_shape(whole.shape), whole.dtype)  # noqa: E731
+
+    def part(whole: jax.ShapeDtypeStruct, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(NamedSharding(devices, spec).shard_shape(whole.shape), whole.dtype)
+
     return jax.tree.map(part, abstract(model), specs(model))
 
 
@@ -90,7 +93,13 @@ def _kept(model: ModelConfig, compute: Compute, tensor: int, rows: int, row: int
 
 @cache
 def _traced(model: ModelConfig, compute: Compute, tensor: int, rows: int, row: int) -> int:
-    """`_kept`, from a trace. Weights are left out, and so is the head's gradient, which the loss takes on its way."""
+    """`_kept`, from a trace. Weights are left out, and so is the head's gradient, which the loss takes on its way.
+
+    Fast attentions keep all the same: q, k, v, the result, and a float32 a query and head. The one in plain XLA, which
+    can be traced anywhere, stands for them.
+    """
+    if compute.attention != "reference":
+        compute = replace(compute, attention="chunked")
     config = TrainConfig(model, OptimizerConfig(1.0, 1.0, 0), steps=1, rows=rows, compute=compute)
     params = cut(model, MeshShape(tensor=tensor))
     whole = partial(jax.ShapeDtypeStruct, (rows, row))

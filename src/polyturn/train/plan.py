@@ -2,8 +2,8 @@
 
 A step's time is the larger of two. Computing: the FLOPs that are executed, remat included, at a given share of the
 devices' peak. Sending: the bytes that each device sends along each axis, at the speed of its links, as if nothing but
-the slowest axis counted and all of it went on beside the computation. The share is the reader's to choose: 35 to 50 % is
-what good code reaches at these sizes (docs/scaling.md).
+the slowest axis counted and all of it went on beside the computation. The share is the reader's to choose:
+docs/scaling.md has what others reach.
 """
 
 from collections.abc import Iterator
@@ -88,7 +88,7 @@ def plan(config: TrainConfig, row: int, device: Device, utilisation: float) -> P
 
 
 def repeated(model: ModelConfig, row: int, remat: str) -> int:
-    """FLOPs that remat adds to each token: forwards again, but for each layer's last product, which nothing asks for."""
+    """FLOPs that remat adds to each token: forwards again, but not each layer's last product, which nothing needs."""
     attention = 2 * model.layers * model.width * row
     products = 2 * (3 + MLP_RATIO) * model.layers * model.width**2
     return {"none": 0, "attention": attention, "products": attention, "full": attention + products}[remat]
@@ -128,8 +128,9 @@ def _share(devices: int) -> float:
 
 
 def speed(axis: str, mesh: MeshShape, device: Device) -> float:
-    """Bytes per second that a device can send along `axis`: within a node as long as the axis, with those inside it, fits.
+    """Bytes per second that a device can send along `axis`.
 
+    An axis that fits into a node, with those inside it, has the node's links; one that does not has the network.
     Tensor is the innermost axis and data the outermost (`parallel/rules.py`).
     """
     reach = {"tensor": mesh.tensor, "fsdp": mesh.tensor * mesh.fsdp, "data": mesh.size}[axis]
@@ -140,7 +141,8 @@ def fitting(config: TrainConfig, row: int, device: Device, utilisation: float) -
     """The plan that fits with the smallest expected time; None where nothing does.
 
     Any number of micro-batches and any remat are tried on the mesh that `config` names, and where none fits, on every
-    mesh of as many devices. Of equal times the one with fewer micro-batches, then with less remat, wins.
+    mesh of as many devices. Of equal times the one wins that sends less, then the one of fewer micro-batches, then that
+    of less remat.
     """
     for meshes in ([config.mesh], [m for m in _meshes(config, device) if m != config.mesh]):
         plans = (plan(c, row, device, utilisation) for mesh in meshes for c in _ways(config, mesh))
@@ -150,8 +152,8 @@ def fitting(config: TrainConfig, row: int, device: Device, utilisation: float) -
     return None
 
 
-def _order(p: Plan) -> tuple[float, int, int, int]:
-    return (p.seconds, p.config.accumulate, REMAT.index(p.config.compute.remat), p.config.mesh.tensor)
+def _order(p: Plan) -> tuple[float, float, int, int]:
+    return (p.seconds, sum(p.sending.values()), p.config.accumulate, REMAT.index(p.config.compute.remat))
 
 
 def _ways(config: TrainConfig, mesh: MeshShape) -> Iterator[TrainConfig]:

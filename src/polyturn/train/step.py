@@ -48,17 +48,18 @@ def start(config: TrainConfig, initial: Params[jax.Array] | None = None) -> Stat
         initial: weights to begin from, instead of ones drawn from the configuration's seed.
     """
     check_mesh(config.model, mesh_shape())
+    return jax.jit(partial(_first, config), out_shardings=shardings(config))(initial)
 
-    def make(initial: Params[jax.Array] | None) -> State:
-        params = initialise(config.model, jax.random.key(config.seed)) if initial is None else initial
-        return State(jnp.zeros((), jnp.int32), params, optimizer.fresh(params), guards.fresh())
 
-    return jax.jit(make, out_shardings=shardings(config))(initial)
+def _first(config: TrainConfig, initial: Params[jax.Array] | None) -> State:
+    params = initialise(config.model, jax.random.key(config.seed)) if initial is None else initial
+    return State(jnp.zeros((), jnp.int32), params, optimizer.fresh(params), guards.fresh())
 
 
 def abstract(config: TrainConfig) -> State:
     """Shapes, dtypes and places of the arrays of a state on the mesh in force, with none of its memory."""
-    shapes, places = jax.eval_shape(partial(start, config)), shardings(config)
+    check_mesh(config.model, mesh_shape())
+    shapes, places = jax.eval_shape(partial(_first, config), None), shardings(config)
     if places is None:
         places = jax.tree.map(lambda _: SingleDeviceSharding(jax.local_devices()[0]), shapes)
     return jax.tree.map(lambda a, place: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), shapes, places)
