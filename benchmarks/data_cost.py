@@ -111,9 +111,9 @@ def main() -> None:
         ):
             now = measured(less, folder / name)[0].cpu["Read"]
             cpu[name], before = max(before - now, 0.0), now
-    cpu = {"reading, other filters": before, **cpu, "duplicates": every - runner.cpu["Read"]}
-    cpu["encoding"], cpu["packing"] = runner.cpu["Encode"], runner.cpu["Pack"]
-    cpu["duplicates"] -= cpu["encoding"] + cpu["packing"]  # and the writing of shards
+    cpu = {"reading, other filters": before, **cpu}
+    cpu["joins"], cpu["encoding"], cpu["packing"] = (runner.cpu[name] for name in ("joins", "Encode", "Pack"))
+    cpu["one process alone"] = every - sum(runner.cpu.values())  # lists sources, finds components, writes shards
     read = sum(size for _, size in report["outcomes"]["Python"].values())
     results = {
         "mb": round(read / 1e6, 1),

@@ -11,8 +11,8 @@ besides: with the same filters and two workers, which the ratio is of; the same 
 config does (Python must parse, secrets and addresses are replaced).
 
 A rate is of megabytes (10^6) of source read, per second and core. Peak memory and seconds of processor are of all
-processes of a side together, sampled; the latter say more where the machine has other work. The peer is installed into .venv-datatrove of this checkout, or run in --peer-python, which has it. The last
-line of output is one JSON object.
+processes of a side together, sampled; the latter say more where the machine has other work. The peer is installed into
+.venv-datatrove of this checkout, or run in --peer-python, which has it. The last line of output is one JSON object.
 """
 
 import argparse

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,12 @@ path = "corpus"
 [[source]]
 kind = "jsonl"
 path = "more.jsonl.gz"
+[[source]]
+kind = "jsonl"
+path = "plain.jsonl"
+[[source]]
+kind = "parquet"
+path = "table.parquet"
 [filter]
 licences = []
 comment_ratio = [0.0, 1.0]
@@ -79,6 +86,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = [{"text": program(200 + n), "path": f"extra/{n}.py", "repo": "some/one"} for n in range(12)]
     with gzip.open(folder / "more.jsonl.gz", "wt") as file:
         file.writelines(json.dumps(record) + "\n" for record in [*records, {"path": "no text"}])
+    records = [{"text": program(300 + n), "path": f"plain/{n}.py"} for n in range(12)]
+    (folder / "plain.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    records = [{"text": program(400 + n), "path": f"table/{n}.py"} for n in range(12)]
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pytest.importorskip("pyarrow").Table.from_pylist(records), folder / "table.parquet", row_group_size=5
+    )
     (folder / "heldout.txt").write_text(HELD_OUT)
     path = folder / "mixed.toml"
     path.write_text(CONFIG)
@@ -116,9 +129,9 @@ def test_every_file_is_kept_or_told(config: Path, built: Path) -> None:
     assert reasons["latin.py"] == "not-utf-8"
     assert reasons["image.png"] == "binary"
     files = sum(path.is_file() for path in (config.parent / "corpus").rglob("*"))
-    assert sum(row.documents for row in outcomes(report)) == files + 13
+    assert sum(row.documents for row in outcomes(report)) == files + 37
     kept = sum(row.documents for row in outcomes(report) if row.outcome == "kept")
-    assert kept == files + 13 - len(told)
+    assert kept == files + 37 - len(told)
 
 
 def test_the_shards_hold_what_was_kept(built: Path) -> None:
@@ -152,39 +165,162 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers_or_the_place(
 
 
 COMMAND = [sys.executable, "-m", "polyturn.cli.main", "data", "build"]
+SMALL = """
+from polyturn.data import duplicates, stages
+from polyturn.data.sources import folder, tables
+folder.UNIT_BYTES = tables.UNIT_BYTES = 7_000
+stages.GROUP_CHARACTERS, stages.HELD_CHARACTERS, stages.TOKEN_FILES = 3_000, 15_000, 9
+duplicates.PASS_ROWS, duplicates.TASK_SIGNATURES = 50, 3
+"""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which every process cuts everything into many pieces, as it would a large corpus."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "sitecustomize.py").write_text(SMALL)
+    paths = [str(folder), str(Path(shards.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def command(config: Path, out: Path, runner: str, workers: int) -> list[str]:
+    return [*COMMAND, str(config), "--out", str(out), "--workers", str(workers), "--runner", runner]
+
+
+def finish(config: Path, out: Path, runner: str, workers: int, environment: dict[str, str]) -> dict[str, bytes]:
+    """Build in a process of its own: Daft leaves descriptors and threads behind."""
+    done = subprocess.run(
+        command(config, out, runner, workers), capture_output=True, text=True, timeout=240, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "files kept" in done.stdout
+    assert not (out / "work").exists()
+    return bytes_of(out)
+
+
+@pytest.fixture(scope="module")
+def built_small(config: Path, small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return finish(config, tmp_path_factory.mktemp("built") / "out", "plain", 1, small)
+
+
+@pytest.mark.slow
+def test_pieces_of_any_size_keep_the_same_documents(built: Path, built_small: dict[str, bytes]) -> None:
+    one, other = read_report(built), json.loads(built_small["report.json"])
+    assert {name: one[name] for name in ("outcomes", "tokens", "characters")} == {
+        name: other[name] for name in ("outcomes", "tokens", "characters")
+    }
+    assert bytes_of(built) != built_small  # other buckets
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("runner", "workers"), [("native", 1), ("native", 4), ("ray", 2)])
 def test_the_command_line_on_each_engine(
-    config: Path, built: Path, tmp_path: Path, runner: str, workers: int
-) -> None:  # in a process of its own: Daft leaves descriptors and threads behind
-    command = [*COMMAND, str(config), "--out", str(tmp_path / "out")]
-    command += ["--workers", str(workers), "--runner", runner]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "files kept" in done.stdout
-    assert bytes_of(tmp_path / "out") == bytes_of(built)
+    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str, workers: int
+) -> None:
+    assert finish(config, tmp_path / "out", runner, workers, small) == built_small
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_a_build_ends_the_same(config: Path, built: Path, tmp_path: Path) -> None:
-    begun = time.monotonic()
-    subprocess.run([*COMMAND, str(config), "--out", str(tmp_path / "whole"), "--workers", "2"], check=True)
-    took = time.monotonic() - begun
-    command = [*COMMAND, str(config), "--out", str(tmp_path / "out"), "--workers", "2"]
-    chance = random.Random(1)
-    for _ in range(3):
+@pytest.mark.parametrize("runner", ["plain", "native"])
+def test_killed_after_any_part_a_build_ends_the_same(
+    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str
+) -> None:
+    out = tmp_path / "out"
+    for parts in (1, 15, 35, 50):
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command(config, out, runner, 2),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=small,
         )
-        time.sleep(took * chance.uniform(0.2, 1.0))
+        while len(list(out.glob("work/*/*"))) < 2 * parts and process.poll() is None:
+            time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert bytes_of(tmp_path / "out") == bytes_of(built)
-    assert not (tmp_path / "out" / "work").exists()
+    assert finish(config, out, runner, 2, small) == built_small
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker in /proc")
+@pytest.mark.parametrize("runner", ["plain", "native"])
+def test_a_killed_worker_is_one_sentence(
+    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str
+) -> None:
+    process = subprocess.Popen(
+        command(config, tmp_path / "out", runner, 2),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=small,
+    )
+    while not list((tmp_path / "out").glob("work/read/*")):
+        time.sleep(0.01)
+    for worker in workers_of(process.pid):
+        os.kill(worker, signal.SIGKILL)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 2, told
+    assert told.strip().splitlines()[-1].startswith("polyturn data build: ")
+    assert "Traceback" not in told
+    assert "goes on where it was" in told
+    assert finish(config, tmp_path / "out", runner, 2, small) == built_small
+
+
+def workers_of(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            process, mother = int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
+            said = (stat.parent / "cmdline").read_text()
+        except OSError:
+            continue
+        if mother == parent and ("udf_worker" in said or "spawn_main" in said):
+            found.append(process)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["plain", "native"])
+def test_ctrl_c_ends_a_build_that_goes_on(
+    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str
+) -> None:
+    process = subprocess.Popen(
+        command(config, tmp_path / "out", runner, 2),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=small,
+    )
+    while not list((tmp_path / "out").glob("work/read/*")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert finish(config, tmp_path / "out", runner, 2, small) == built_small
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("runner", "most"), [("plain", 2_000), ("plain", 9_000), ("native", 9_000)])
+def test_a_full_disk_is_one_sentence(
+    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str, most: int
+) -> None:
+    def no_more() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    done = subprocess.run(
+        command(config, tmp_path / "out", runner, 2),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=small,
+        preexec_fn=no_more,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("polyturn data build: ")
+    assert finish(config, tmp_path / "out", runner, 2, small) == built_small
 
 
 def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) -> None:
@@ -205,6 +341,9 @@ def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) ->
     other.write_text(CONFIG.replace('languages = ["Python", "Markdown"]', 'languages = ["Go"]'))
     with pytest.raises(UserError, match="Nothing is left after the filters"):
         run(other, tmp_path / "nothing")
+    other.write_text(CONFIG.replace("row = 256", 'row = 100000\nhow = "cut"'))
+    with pytest.raises(UserError, match="do not fill a row of 100000 tokens"):
+        run(other, tmp_path / "long")
     with pytest.raises(UserError, match="workers"):
         open_runner("plain", 0)
     with pytest.raises(UserError, match="address"):
@@ -319,6 +458,8 @@ def test_files_and_bytes_add_up_in_every_stage_and_language(config: Path, built:
     sizes = [path.stat().st_size for path in (config.parent / "corpus").rglob("*") if path.is_file()]
     with gzip.open(config.parent / "more.jsonl.gz", "rt") as file:
         sizes += [len(json.loads(line).get("text", "")) for line in file]
+    sizes += [len(json.loads(line)["text"]) for line in (config.parent / "plain.jsonl").read_text().splitlines()]
+    sizes += [len(program(400 + n)) for n in range(12)]
     assert (read.documents_in, read.size_in) == (len(sizes), sum(sizes))
     assert (read.documents, read.size) == (exact.documents_in, exact.size_in)
     assert (exact.documents, exact.size) == (near.documents_in, near.size_in)
@@ -346,7 +487,7 @@ def test_training_and_validation_are_counted_apart(built: Path) -> None:
     for name, manifest in manifests.items():
         assert report["sets"][name] == {key: manifest[key] for key in report["sets"][name]}
         assert sum(manifest["languages"].values()) == sum(manifest["licences"].values()) == manifest["documents"]
-        assert [each["kind"] for each in manifest["sources"]] == ["folder", "jsonl"]
+        assert [each["kind"] for each in manifest["sources"]] == ["folder", "jsonl", "jsonl", "parquet"]
     assert manifests["train"]["languages"] != manifests["validation"]["languages"]
     assert 0 < manifests["validation"]["documents"] < manifests["train"]["documents"]
 

@@ -48,16 +48,16 @@ def test_a_document_can_be_recovered(text: str, rate: float, spm: float, seed: i
 def test_a_batch_is_its_documents_one_by_one(texts: list[str], rate: float, seed: int) -> None:
     options = Encoding(row=20, language_prefix=True, fim_rate=rate)
     documents = [Document(text, ("python", "rust", "")[n % 3], f"s/{n}") for n, text in enumerate(texts)]
-    batch = list(encode_batch(iter(documents), TOKENIZER, options, seed))
+    batch = [ids.tolist() for ids in encode_batch(iter(documents), TOKENIZER, options, seed)]
     assert batch == [encode(*document, TOKENIZER, options, seed) for document in documents]
 
 
 def test_groups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = [Document(f"x = {n}\n", "python", str(n)) for n in range(50)]
     options = Encoding(fim_rate=0.5)
-    whole = list(encode_batch(documents, TOKENIZER, options, 1))
+    whole = [ids.tolist() for ids in encode_batch(documents, TOKENIZER, options, 1)]
     monkeypatch.setattr(module, "BATCH_CHARACTERS", 20)
-    assert list(encode_batch(documents, TOKENIZER, options, 1)) == whole
+    assert [ids.tolist() for ids in encode_batch(documents, TOKENIZER, options, 1)] == whole
 
 
 def test_with_nothing_asked_for_it_is_the_text_and_its_end() -> None:
@@ -98,7 +98,7 @@ def test_rate_and_share_hold() -> None:
     texts = ["abcdefghijkl"] * 4000
     documents = [Document(text, "python", str(n)) for n, text in enumerate(texts)]
     encoded = list(encode_batch(documents, TOKENIZER, Encoding(fim_rate=0.6, fim_spm=0.25), 3))
-    seen = Counter(text_of(ids)[1] for ids in encoded)
+    seen = Counter(text_of(ids.tolist())[1] for ids in encoded)
     assert abs(seen["plain"] / 4000 - 0.4) < 0.04
     empty_prefix = 1 - (12 / 13) ** 2  # then PSM looks like SPM
     assert abs(seen["spm"] / 2400 - (0.25 + 0.75 * empty_prefix)) < 0.05
@@ -107,7 +107,8 @@ def test_rate_and_share_hold() -> None:
 def test_cuts_are_uniform() -> None:
     documents = [Document("abc", "python", str(n)) for n in range(4000)]
     cuts = Counter()
-    for ids in encode_batch(documents, TOKENIZER, Encoding(fim_rate=1, fim_spm=0), 3):
+    for found in encode_batch(documents, TOKENIZER, Encoding(fim_rate=1, fim_spm=0), 3):
+        ids = found.tolist()
         suffix, middle = ids.index(SUFFIX), ids.index(MIDDLE)
         cuts[len(TOKENIZER.decode(ids[1:suffix])), 3 - len(TOKENIZER.decode(ids[suffix + 1 : middle]))] += 1
     for first in range(4):

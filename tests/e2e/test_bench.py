@@ -74,7 +74,7 @@ def command(tmp_path: Path) -> list[str]:
     data = tmp_path / "problems.jsonl"
     records = [{k: v for k, v in p.items() if k != "reference" or p["id"] == "sum"} for p in PROBLEMS]
     data.write_text("".join(json.dumps(record) + "\n" for record in records))
-    run = [sys.executable, "-m", "polyturn.cli.main", "bench", "run", "mtpb", "--data", str(data), "--n", "3"]
+    run = [sys.executable, "-m", "polyturn.cli.main", "bench", "run", "mtpb", "--data", str(data), "--n", "2"]
     return [*run, "--modes", "multi,single,concat,oracle", "--temperatures", "0.8", "--perplexity", "--out"]
 
 
@@ -107,7 +107,7 @@ def test_killed_at_any_moment_a_run_ends_the_same(tmp_path: Path, command: list[
     assert "Loading polyturn-micro-mono." in whole.stderr
     assert "oracle: 2 of 3 problems" in whole.stderr
     # our engine tells samples in groups: in multi those of two turns, then those of three, then those of four
-    moments = [("samples/multi-t0.8.jsonl", 2), ("samples/multi-t0.8.jsonl", 7), ("graded/multi-t0.8-strict.jsonl", 2)]
+    moments = [("samples/multi-t0.8.jsonl", 2), ("samples/multi-t0.8.jsonl", 6), ("graded/multi-t0.8-strict.jsonl", 2)]
     for name, count in moments:
         least = len((tmp_path / "whole" / name).read_text().splitlines())
         kill_at([*command, str(tmp_path / "killed")], tmp_path / "killed" / name, count, least)
@@ -142,7 +142,7 @@ def test_a_server_around_the_engine_gives_the_same_samples(tmp_path: Path, comma
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         for folder, where in (("engine", []), ("server", ["--endpoint", url, "--model", "polyturn-micro-mono"])):
             done = subprocess.run(
-                [*command, "--n", "2", "--no-grade", *where, "--out", str(tmp_path / folder)],
+                [*command, "--no-grade", *where, "--out", str(tmp_path / folder)],
                 capture_output=True,
                 text=True,
                 timeout=300,

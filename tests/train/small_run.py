@@ -5,6 +5,7 @@ python small_run.py FOLDER '{"config": {"steps": 8}, "hang_at": 5}'      prints 
 
 import atexit
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from polyturn.data.repeats import repeats
 from polyturn.data.sampler import InOrder, Mixture
 from polyturn.data.shards import About, Shards
 from polyturn.model.config import ModelConfig
+from polyturn.parallel.mesh import MeshShape
+from polyturn.parallel.start import processes
 from polyturn.train.config import OptimizerConfig, TrainConfig
 from polyturn.train.loop import train
 from polyturn.train.meter import TIMED
@@ -90,16 +93,29 @@ class Slow(Mixture):
         return super().batch(step, size, host, hosts)
 
 
-def start_child(folder: Path, **options: Any) -> subprocess.Popen[str]:
+def start_child(folder: Path, devices: int = 8, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, str(folder), json.dumps(options)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    env = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
-def main(folder: Path, config: dict[str, Any], pause_s: float = 0.0, hang_at: int = -1, **options: Any) -> None:
+def main(
+    folder: Path,
+    config: dict[str, Any],
+    mesh: str = "",
+    job: tuple[str, int, int] | None = None,
+    pause_s: float = 0.0,
+    hang_at: int = -1,
+    **options: Any,
+) -> None:
+    if job:
+        processes(*job)
+
     def show(line: Any) -> None:
         print(json.dumps(line), flush=True)
 
-    run(folder, replace(CONFIG, **config), source=Slow(pause_s, hang_at), report=show, **options)
+    chosen = replace(CONFIG, mesh=MeshShape.parse(mesh), **config)
+    run(folder, chosen, source=Slow(pause_s, hang_at), report=show, **options)
 
 
 if __name__ == "__main__":

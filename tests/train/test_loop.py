@@ -255,3 +255,11 @@ def test_the_state_of_a_hand_over_is_the_weights_given(tmp_path: Path) -> None:
     config = replace(CONFIG, steps=21, validate_every=1)
     run(tmp_path, config, initial=weights, evaluate=look, stop_after=0.0)
     assert np.abs(seen[0] - weights.head).max() < 1e-3  # one step of warm-up away
+
+
+def test_a_trace_of_some_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str], whole: tuple[State, Path]) -> None:
+    assert same(run(tmp_path, profile=3), whole[0])
+    assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
+    said = capsys.readouterr().err
+    assert f"The trace of 3 steps is in {tmp_path / 'profile'}" in said
+    assert "xprof" in said

@@ -74,6 +74,8 @@ def _parts(recipe: str) -> list[Part]:
     """The stages of a recipe."""
     if recipe not in RECIPES:
         raise UserError(f"There is no recipe {recipe}; there are: {', '.join(RECIPES)}.")
+    if recipe == "finetune":
+        raise UserError("finetune takes the shape of the model that it is given; plan the recipe of that size.")
     module, name = RECIPES[recipe].split(":")
     made: Any = getattr(import_module(module), name)()
     if hasattr(made, "stages"):
@@ -145,7 +147,7 @@ def _table(name: str, p: "Plan", compiled: "Compiled | None", better: "Plan | No
     room = f"{USABLE:.0%} of {p.device.memory / GIB:.1f} GiB"
     micro = config.micro_rows(config.mesh)
     lines = [
-        f"{name}: {config.model.parameters / 1e6:,.4g}M parameters",
+        f"{name}: {config.model.parameters / 1e6:,.1f} million parameters",
         f"{config.mesh.size} x {p.device.name}, {config.mesh}",
         f"{config.rows} rows of {p.row} tokens a step, {p.tokens:,} tokens; {_way(p)}",
         "",

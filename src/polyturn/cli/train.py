@@ -3,7 +3,7 @@
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -16,12 +16,21 @@ def train(
     out: Path,
     stop_after: str | None = None,
     overlap: Path | None = None,
+    data: tuple[str, ...] = (),
+    validation: Path | None = None,
+    start: str | None = None,
+    tokenizer: str | None = None,
     set: tuple[str, ...] = (),
     tensorboard: bool = False,
     wandb: str | None = None,
     profile: int = 0,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
 ) -> int:
-    """Run a recipe to its end: make its data, train its stages, write the model folder. Run again, it goes on.
+    """Run a recipe to its end and write the model folder. Run again, it goes on.
+
+    polyturn_micro_mono makes its own data; the other recipes read shards (`polyturn data build`).
 
     SIGTERM, Ctrl-C and --stop-after save first; the exit code is 0 and the same command goes on.
 
@@ -30,25 +39,64 @@ def train(
         out: The run's folder; holds all that the run makes.
         stop_after: Save and stop after this long, as in 90s, 9m or 2h.
         overlap: N-gram digests of held-out benchmarks; programs that share a run with them are left out.
+        data: Folders of shards, or builds that hold them, each DIR or DIR=WEIGHT.
+        validation: Shards held out; by default the validation set of the first build that has one.
+        start: Model to take the weights of: a folder, a built-in name, a Hub id, or a run's folder.
+        tokenizer: Folder or name; by default that of --start, or the project's own.
         set: Changes to the recipe by dotted path, as in stages.1.train.steps=100.
         tensorboard: Write the log for TensorBoard too, in each stage's folder.
         wandb: Send the log to this project on Weights & Biases too.
         profile: Leave a trace of so many steps of each stage, in its folder.
+        coordinator: Join a job of several processes: HOST:PORT of the first, or auto (Slurm, Kubernetes, TPU pods).
+        processes: How many processes there are; auto knows.
+        process: Which of them this one is, from 0; auto knows.
     """
     from polyturn.recipes.overrides import override
+    from polyturn.recipes.recipe import Recipe
 
-    if recipe not in RECIPES:
-        raise UserError(f"There is no recipe {recipe}; there are: {', '.join(RECIPES)}.")
-    module, name = RECIPES[recipe].split(":")
-    chosen = override(getattr(import_module(module), name)(), set)
+    chosen: Any = override(_recipe(recipe, start), set)
     seconds = _seconds(stop_after)
+    curriculum = isinstance(chosen, Recipe)
+    reads_shards = {"--data": data, "--validation": validation, "--start": start, "--tokenizer": tokenizer}
+    given = [name for name, value in reads_shards.items() if value]
+    if curriculum and given:
+        raise UserError(f"{recipe} makes its own data and takes no {given[0]}; other recipes do.")
+    if not curriculum and not data:
+        raise UserError(f"{recipe} reads shards; name them with --data DIR, as `polyturn data build` makes them.")
+    if not curriculum and overlap:
+        raise UserError("--overlap is for recipes that make their own data; `polyturn data build` has its own filter.")
 
-    from polyturn.recipes.run import run  # after the arguments were read: it needs the training extra
-    from polyturn.train import watch
+    if coordinator is not None:
+        from polyturn.parallel.start import processes as join
+
+        join(coordinator, processes, process)
+    from polyturn.train import watch  # after the arguments were read: it needs the training extra
 
     sinks = [watch.tensorboard] * tensorboard + ([watch.weights_and_biases(wandb)] if wandb else [])
-    run(chosen, out, overlap=overlap, stop_after=seconds, sinks=sinks, profile=profile)
+    if curriculum:
+        from polyturn.recipes.run import run
+
+        run(chosen, out, overlap=overlap, stop_after=seconds, sinks=sinks, profile=profile)
+    else:
+        from polyturn.recipes import pretraining
+
+        pretraining.run(chosen, out, data, validation, start, tokenizer, seconds, sinks, profile)
     return 0
+
+
+def _recipe(name: str, start: str | None) -> Any:
+    """The recipe of this name; that for any model takes its shape from `start`."""
+    if name not in RECIPES:
+        raise UserError(f"There is no recipe {name}; there are: {', '.join(RECIPES)}.")
+    module, function = RECIPES[name].split(":")
+    make = getattr(import_module(module), function)
+    if name != "finetune":
+        return make()
+    if start is None:
+        raise UserError("finetune trains a model further; name it with --start.")
+    from polyturn.recipes.pretraining import read_start
+
+    return make(read_start(start).config)
 
 
 def export(

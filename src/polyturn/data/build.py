@@ -326,7 +326,7 @@ def _units(config: Config, folder: Path) -> int:
         temporary.mkdir()
         for part, unit in enumerate(sources.units(config)):
             stages.unit_path(temporary, part).write_text(json.dumps(asdict(stamped(unit))))
-    return part + 1
+    return len(os.listdir(place))
 
 
 def _differing(there: Any, mine: Any) -> list[str]:

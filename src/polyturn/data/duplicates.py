@@ -25,7 +25,7 @@ from polyturn.data.sources import Dropped
 from polyturn.data.stages import ROW_BITS, document_path, gone_path, signature_path, write_dropped
 from polyturn.utils.atomic import replacing
 
-PASS_ROWS = 16_000_000  # keys brought together at a time, about
+PASS_ROWS = 8_000_000  # keys brought together at a time, about: 1 GB in Daft
 TASK_SIGNATURES = 100_000  # that one task compares, about; 512 bytes each
 
 
@@ -72,7 +72,7 @@ def leave_out(work: Path, dropped: Path, documents: Sequence[int], equal: np.nda
     together = _together(similar)
     for part, (start, end) in enumerate(_bounds(documents)):
         rows = np.flatnonzero(together[start:end])
-        names = (
+        names: list[Any] = (
             pq.read_table(document_path(work, part), columns=["id"])["id"].take(rows).to_pylist() if len(rows) else []
         )
         for labels, first in zip((equal, similar), smallest, strict=True):

@@ -21,6 +21,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from polyturn.tokenizer.bpe import Tokenizer
 from polyturn.utils.errors import UserError
 
@@ -52,13 +54,13 @@ def encode(text: str, language: str, id: str, tokenizer: Tokenizer, options: Enc
     Raises:
         UserError: fill-in-the-middle is asked for and the tokenizer lacks a token for it.
     """
-    return next(encode_batch([Document(text, language, id)], tokenizer, options, seed))
+    return next(encode_batch([Document(text, language, id)], tokenizer, options, seed)).tolist()
 
 
 def encode_batch(
     documents: Iterable[Document], tokenizer: Tokenizer, options: Encoding, seed: int
-) -> Iterator[list[int]]:
-    """Token ids of each document, in their order, as `encode` gives them.
+) -> Iterator[np.ndarray]:
+    """Token ids of each document, uint32, in their order, those that `encode` gives.
 
     A tokenizer that is not of our kind works on all cores in threads of its own; RAYON_NUM_THREADS=1 in the environment
     of a process that is one of many keeps it to one. Documents of about `BATCH_CHARACTERS` are held at a time.
@@ -150,8 +152,11 @@ def _parts(
     return [*parts, tokenizer.eos_id]
 
 
-def _encode_parts(every: Sequence[list[str | int]], tokenizer: Tokenizer) -> list[list[int]]:
+def _encode_parts(every: Sequence[list[str | int]], tokenizer: Tokenizer) -> list[np.ndarray]:
     """The ids of each list of parts."""
     texts = [part for parts in every for part in parts if isinstance(part, str)]
     encoded = iter(tokenizer.encode_many(texts))
-    return [[id for part in parts for id in (next(encoded) if isinstance(part, str) else (part,))] for parts in every]
+    return [
+        np.concatenate([next(encoded) if isinstance(part, str) else np.array([part], np.uint32) for part in parts])
+        for parts in every
+    ]

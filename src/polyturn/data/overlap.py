@@ -39,10 +39,9 @@ TELLING_WORDS = 6
 DIGEST_BYTES = 8
 WORD = re.compile(r"[A-Za-z0-9_]+")
 
-_HIDDEN = re.compile(
-    r"\\+(?:[abfnrtv0]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})"  # escapes, however often escaped themselves
-    r"|[\x00-\x7f]?[^\x00-\x7f]+"  # with the character before: an accent may belong to it
-)
+_ESCAPE = r"\\+(?:[abfnrtv0]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})"  # however often escaped itself
+_ESCAPES = re.compile(_ESCAPE)
+_HIDDEN = re.compile(rf"{_ESCAPE}|[^\x00-\x7f]+")
 _IS_WORD = np.array([WORD.fullmatch(chr(byte)) is not None and byte < 128 for byte in range(256)])
 _BLOCK = 1 << 12  # words whose runs are hashed at a time: 512 KiB of digests
 _TABLE_BITS = 20
@@ -106,23 +105,25 @@ class Overlap:
         counts = _counting(words, starts, ends)
         if changed is not None:
             counts &= _touching(changed, *places)
-        found: list[tuple[int, int]] = []
-        firsts = np.flatnonzero(counts.any(1))
-        stops = ends[np.minimum(firsts[:, None] + _LAST, len(ends) - 1)]
-        for at in range(0, len(firsts), _BLOCK):
-            block = slice(at, at + _BLOCK)
-            digests: list[bytes] = []
-            for start, (a, b, c, d) in zip(starts[firsts[block]].tolist(), stops[block].tolist(), strict=True):
-                hashed = sha256(words[start:a])
-                digests.append(hashed.digest())
-                for begin, end in ((a, b), (b, c), (c, d)):
-                    hashed.update(words[begin:end])
-                    digests.append(hashed.digest())
-            heads = np.frombuffer(b"".join(digests), "<u8")[::4].reshape(-1, len(RUN_LENGTHS))
-            for i, length in np.argwhere(self._table[heads & _TABLE_MASK] & counts[firsts[block]]).tolist():
-                if heads[i, length].tobytes() in self.digests:
-                    found.append((length, at + i))
-        return [words[starts[firsts[i]] : stops[i, length]].decode() for length, i in sorted(found)]
+        found: list[tuple[int, int, int]] = []  # length, first word, and where the run ends
+        stops = ends[np.minimum(np.arange(len(ends))[:, None] + _LAST, len(ends) - 1)]
+        for shortest in range(len(RUN_LENGTHS)):  # that counts; where one does, so do longer ones from the same word on
+            chosen = counts[:, shortest] & ~counts[:, :shortest].any(1)
+            firsts = np.flatnonzero(chosen)
+            for at in range(0, len(firsts), _BLOCK):
+                block = firsts[at : at + _BLOCK]
+                begins, *ends_of = starts[block].tolist(), *stops[block, shortest:].T.tolist()
+                hashes = [sha256(words[a:b]) for a, b in zip(begins, ends_of[0], strict=True)]
+                for length, those in enumerate(ends_of, shortest):
+                    if length > shortest:  # the same run and one word more
+                        for hashed, a, b in zip(hashes, begins, those, strict=True):
+                            hashed.update(words[a:b])
+                    begins = those
+                    heads = np.frombuffer(b"".join([hashed.digest() for hashed in hashes]), "<u8")[::4]
+                    for i in np.flatnonzero(self._table[heads & _TABLE_MASK] & counts[block, length]).tolist():
+                        if heads[i].tobytes() in self.digests:
+                            found.append((length, int(block[i]), those[i]))
+        return [words[starts[first] : stop].decode() for _, first, stop in sorted(found)]
 
     @cached_property
     def _table(self) -> np.ndarray:
@@ -169,10 +170,14 @@ def _read_parts(text: str) -> list[bytes]:
     """`as_read` in pieces: as it stands, changed, as it stands, and so on."""
     parts: list[bytes] = []
     at = 0
-    for match in _HIDDEN.finditer(text):
-        shown = _shown(match[0])
-        if shown != match[0]:
-            parts += [text[at : match.start()].encode("utf-8", "surrogatepass"), shown.encode("utf-8", "surrogatepass")]
+    for match in (_ESCAPES if text.isascii() else _HIDDEN).finditer(text):
+        start = match.start()
+        if not match[0].isascii() and start > at:
+            start -= 1  # an accent may belong to the character before
+        hidden = text[start : match.end()]
+        shown = _shown(hidden)
+        if shown != hidden:
+            parts += [text[at:start].encode("utf-8", "surrogatepass"), shown.encode("utf-8", "surrogatepass")]
             at = match.end()
     return [*parts, text[at:].encode("utf-8", "surrogatepass")]
 

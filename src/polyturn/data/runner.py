@@ -12,12 +12,21 @@ that have the same 64-bit key, and only keys, ids and numbers travel through it,
 `plain` is the reference twin, with no engine: multiprocessing and Arrow. All three give the same results.
 """
 
+import atexit
 import json
 import os
+import signal
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, Protocol
 
 from polyturn.utils.errors import UserError
@@ -28,6 +37,12 @@ type RunnerName = Literal["native", "ray", "plain"]
 
 # Daft sends a note about each query to its makers, and has a progress bar of its own
 SETTINGS = {"DO_NOT_TRACK": "true", "DAFT_PROGRESS_BAR": "0", "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0"}
+
+
+KILLED = (
+    "A worker process was killed, most likely because memory ran out; run again, with fewer --workers, and the build "
+    "goes on where it was."
+)
 
 
 class Runner(Protocol):
@@ -87,10 +102,25 @@ class Plain:
 
     def map(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Item]]:
         """See `Runner`."""
-        jobs = [json.dumps([place, item]) for place, item in enumerate(items)]
-        with get_context("spawn").Pool(self.workers) as pool:
-            for answer in pool.imap_unordered(Caught(task), jobs):
-                yield _told(answer)
+        jobs = (json.dumps([place, item]) for place, item in enumerate(items))
+        caught = Caught(task)
+        with ProcessPoolExecutor(min(self.workers, len(items)) or 1, get_context("spawn"), follow_parent) as pool:
+            waiting: set[Future[str]] = set()
+            try:
+                while waiting or len(waiting) < len(items):
+                    waiting |= {pool.submit(caught, job) for job in islice(jobs, 2 * self.workers - len(waiting))}
+                    if not waiting:
+                        return
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for each in done:
+                        yield told(each.result())
+            except BrokenProcessPool:
+                raise UserError(KILLED) from None
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for worker in active_children():
+                    worker.kill()
+                raise
 
     def groups(self, files: Sequence[Path], key: str, values: Sequence[str], passes: int, at: int) -> Any:
         """See `Runner`."""
@@ -118,6 +148,9 @@ class Daft:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        here = threading.current_thread() is threading.main_thread()  # elsewhere no signal comes
+        if here and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupted)
 
     def map(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Item]]:
         """See `Runner`."""
@@ -130,6 +163,7 @@ class Daft:
         @daft.cls(use_process=True, max_concurrency=min(self.workers, len(jobs)), cpus=1)
         class Worker:
             def __init__(self, caught: Caught) -> None:
+                follow_parent()
                 self.caught = caught
 
             @daft.method(return_dtype=daft.DataType.string())
@@ -138,8 +172,13 @@ class Daft:
 
         frame = daft.from_pydict({"job": jobs}).into_batches(1)
         frame = frame.select(Worker(Caught(task)).run(daft.col("job")).alias("answer"))  # pyright: ignore
-        for row in frame.iter_rows(results_buffer_size=None):
-            yield _told(row["answer"])
+        rows = frame.iter_rows(results_buffer_size=None)
+        while True:
+            with engine():
+                row = next(rows, None)
+            if row is None:
+                return
+            yield told(row["answer"])
 
     def groups(self, files: Sequence[Path], key: str, values: Sequence[str], passes: int, at: int) -> Any:
         """See `Runner`."""
@@ -153,7 +192,28 @@ class Daft:
             frame = frame.where(col(key) % daft.lit(passes) == daft.lit(at))
         lists = [col(value).list_agg().alias(value) for value in values]
         frame = frame.groupby(col(key)).agg(*lists, col(values[0]).count("all").alias("rows"))
-        return frame.where(col("rows") >= daft.lit(2)).select(col(key), *map(col, values)).to_arrow()
+        with engine():
+            return frame.where(col("rows") >= daft.lit(2)).select(col(key), *map(col, values)).to_arrow()
+
+
+@contextmanager
+def engine() -> Iterator[None]:
+    """What Daft raises in here is not about a task, which never raises: a process of it is gone, or it is broken."""
+    try:
+        yield
+    except Exception as error:
+        if "UDF process closed the connection" in str(error):
+            raise UserError(KILLED) from error
+        said = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise UserError(
+            f"Daft stopped ({said[0].rstrip('.')}); run again, and the build goes on where it was."
+        ) from error
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C as ever, but once all is told the process ends without Python's own end, in which Daft's threads abort."""
+    atexit.register(os._exit, 130)
+    signal.default_int_handler(number, frame)
 
 
 class Caught:
@@ -176,10 +236,24 @@ class Caught:
             return json.dumps([place, None, "", traceback.format_exc()])
 
 
-def _told(answer: str) -> tuple[int, Item]:
+def told(answer: str) -> tuple[int, Item]:
+    """The place of an item and what the task returned, from what `Caught` answered; raises what went wrong."""
     place, found, mistake, trace = json.loads(answer)
     if mistake:
         raise UserError(mistake)
     if trace:
         raise RuntimeError(trace)
     return place, found
+
+
+def follow_parent() -> None:
+    """Make this process, a worker, leave Ctrl-C to its parent and end when the parent does, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -229,7 +229,7 @@ class Encode:
             for row, ids in zip(rows, found, strict=True):
                 key = buckets.draw(data.seed, row["id"], self.config.shard.validation)
                 keys.append(key)
-                documents.append(np.array(ids, dtype))
+                documents.append(ids.astype(dtype))
                 counts[row["language"]] += 1
                 characters[row["language"]] += len(row["text"])
                 tokens[row["language"]] += len(ids)

@@ -14,24 +14,11 @@ The mesh takes whatever devices there are: along data at 350M, along fsdp above.
 `polyturn plan RECIPE --mesh ... --device ...`. Below these: small sizes for CPUs, and one GPU.
 """
 
-from dataclasses import dataclass
-
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.parallel.mesh import MeshShape
+from polyturn.recipes.pretraining import Pretraining
 from polyturn.train.config import OptimizerConfig, TrainConfig
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """One stage of training on shards of tokens."""
-
-    name: str
-    stage: str  # "nl", "multi" or "mono": what the shards hold
-    train: TrainConfig
-    row: int = 2048  # tokens
-    start_from: str | None = None  # the recipe whose last weights this one begins with
-
 
 VOCAB = 51200  # rows; GPT-2's tokenizer with its tokens for white space uses 50,295 of them
 SIZES = {

@@ -1,9 +1,9 @@
 """The zygote of a worker: holds a warm interpreter, and forks one confined child for each program.
 
-It is the first process of its worker's namespaces (`jail.py`). It imports what programs usually import, freezes the
-garbage collector so that its pages stay shared, and then serves jobs from the supervisor, one at a time. A job is a
-fixed struct and a few descriptors; the zygote never reads what is behind them, so no program finds traces of another
-in its memory. It holds no secrets and no expected values.
+It is the first process of its worker's namespaces (`jail.py`). It imports what programs usually import, has that stay
+shared (`sharing.py`), and then serves jobs from the supervisor, one at a time. A job is a fixed struct and a few
+descriptors; the zygote never reads what is behind them, so no program finds traces of another in its memory. It holds
+no secrets and no expected values.
 
 Each child is the first process of a pid namespace of its own: when it ends, the kernel kills whatever it started.
 The zygote watches its CPU clock, the wall clock and the size of its output, and answers with what it saw. Processes
@@ -13,7 +13,6 @@ that nobody waited for are on no clock but the cgroup's, where there is one.
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import os
 import select
@@ -24,7 +23,7 @@ import sys
 import time
 from contextlib import suppress
 
-from . import child
+from . import child, sharing
 from .confine import Plan, enter_namespaces, tie_to_parent
 from .guard import cpu_clock
 
@@ -88,8 +87,7 @@ def start(control: int, settings: Settings, ask: int, answer: int) -> None:
     plan.measure()
     _probe(plan)
     _tell(connection, {"layers": plan.layers, "missing": plan.missing})
-    gc.collect()
-    gc.freeze()
+    sharing.settle()
     _serve(connection, plan)
 
 

@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from polyturn.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,11 +48,12 @@ class Tokenizer:
         """Token ids of `text`; no token is added at either end."""
         return self.backend.encode(text, add_special_tokens=False).ids
 
-    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, as `encode` gives them, faster: for corpora."""
+    def encode_many(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of each text, uint32, those that `encode` gives, faster: for corpora."""
         if self._pieces is not None:
             return [self._pieces.encode(text) for text in texts]
-        return [each.ids for each in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(each.ids, np.uint32) for each in encoded]
 
     @cached_property
     def _pieces(self) -> "Pieces | None":

@@ -121,14 +121,19 @@ class Checkpoints:
         Raises:
             UserError: what is there does not fit `like`.
         """
-        place = self.folder / str(step)
-        try:
-            return ocp.load(str(place), like)
-        except (ValueError, KeyError) as error:
+        place = str(self.folder / str(step))
+        if _shapes(ocp.metadata(place).metadata) != _shapes(like):
             raise UserError(
                 f"The checkpoint {place} does not have the arrays of this run: it was written by another version; "
                 "go on with that version or choose another folder."
-            ) from error
+            )
+        return ocp.load(place, like)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of each array of a tree by its name, whatever kinds of nodes the tree is made of."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True): (tuple(a.shape), np.dtype(a.dtype)) for path, a in leaves}
 
 
 def load_params(place: Path) -> Params[np.ndarray]:

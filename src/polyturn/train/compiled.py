@@ -32,7 +32,7 @@ from polyturn.utils.errors import UserError
 TPUS = {"v4": (3, {"chip_config_name": "megacore"}), "v5e": (2, {}), "v5p": (3, {}), "v6e": (2, {})}
 """The dimensions of a TPU's torus, and what else libtpu wants to know."""
 
-HOPPER = {
+HOPPER: dict[str, float] = {
     "threads_per_block_limit": 1024,
     "threads_per_warp": 32,
     "shared_memory_per_block": 49152,

@@ -17,7 +17,9 @@ import jax
 import numpy as np
 
 from polyturn.data.batches import Batch
+from polyturn.model.attention import check_documents
 from polyturn.parallel.rules import sharding
+from polyturn.train.config import TrainConfig
 from polyturn.train.step import mesh_in_force
 from polyturn.utils.errors import UserError
 
@@ -60,10 +62,10 @@ def feed(source: Source, step: int, size: int) -> Batch:
 
 @dataclass(frozen=True)
 class Checked:
-    """A source whose tokens are looked at: outside the vocabulary, a device would take another row and say nothing."""
+    """A source whose rows are looked at: what a device cannot do right, it does wrong and says nothing."""
 
     source: Source
-    vocab: int
+    config: TrainConfig
 
     @property
     def row(self) -> int:
@@ -71,12 +73,18 @@ class Checked:
         return self.source.row
 
     def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
-        """As of `Source`. Raises UserError where a token is outside the vocabulary."""
+        """As of `Source`.
+
+        Raises:
+            UserError: a token is outside the vocabulary, or a row has more documents than the attention keeps apart.
+        """
         part = self.source.batch(step, size, host, hosts)
+        check_documents(self.config.compute.attention, part.segments)
+        vocab = self.config.model.vocab
         for token in (int(part.tokens.max(initial=0)), int(part.tokens.min(initial=0))):
-            if not 0 <= token < self.vocab:
+            if not 0 <= token < vocab:
                 raise UserError(
-                    f"The rows of step {step} hold token {token} and the model's vocabulary has {self.vocab} rows; "
+                    f"The rows of step {step} hold token {token} and the model's vocabulary has {vocab} rows; "
                     "encode the data with the model's tokenizer, or give the model a larger vocabulary."
                 )
         return part

@@ -75,13 +75,13 @@ def train(
             it, its disk is full, a token is outside the vocabulary, or the loss stays broken.
     """
     seldom = max(SELDOM_S, config.step_deadline)
-    asked, config = config, _with_attention(config, source.row)
-    source = Checked(source, config.model.vocab, config.compute.attention)
     busy = f"Another process is training in {folder}; wait for it or choose another folder."
     with stopping(stop_after) as stop, ExitStack() as opened:
         # The devices.
         opened.enter_context(_mesh(config))
         config.micro_rows(mesh_shape())  # refuses rows that do not share out
+        asked, config = config, _with_attention(config, source.row)
+        source = Checked(source, config)
 
         # The folder: ours alone, and of this run.
         decide(lambda: opened.enter_context(hold(folder, busy)))
@@ -101,8 +101,8 @@ def train(
         trace = Profile(folder, first, profile)
         meter = _meter(config, source, record, found)
         results = Results(config, lines, meter, dog)
-        lines.say(f"attention: {config.compute.attention}")
         last_save = time.monotonic()
+        lines.say(f"{mesh_shape().size} x {jax.devices()[0].device_kind}, attention: {config.compute.attention}")
         if warning:
             lines.tell(first, warning)
 
@@ -149,11 +149,11 @@ def train(
     return state
 
 
-def _with_attention(config: TrainConfig, length: int) -> TrainConfig:
-    """The configuration with the attention that will run. Raises UserError where the one asked for cannot."""
-    compute, device = config.compute, jax.local_devices()[0]
-    name = choose(compute.attention, device, config.model.head_width, length, compute.dtype)
-    return replace(config, compute=replace(compute, attention=name))
+def _with_attention(config: TrainConfig, row: int) -> TrainConfig:
+    """The configuration with the attention that this run gets. Raises UserError where it cannot be had."""
+    compute = config.compute
+    chosen = choose(compute.attention, jax.devices()[0], config.model.head_width, row, compute.dtype)
+    return replace(config, compute=replace(compute, attention=chosen))
 
 
 def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
@@ -180,7 +180,7 @@ def _validate(config: TrainConfig, state: State, source: Source | None) -> dict[
     """The mean loss per position over a fixed number of batches: the same work on every host."""
     if source is None:
         return {}
-    held = Checked(source, config.model.vocab, config.compute.attention)
+    held = Checked(source, config)
     placed = (feed(held, n, config.rows) for n in range(config.validation_batches))
     sums = np.array(jax.device_get([evaluate_batch(config, state.params, batch) for batch in placed]))
     return {"validation_loss": float(sums[:, 0].sum() / max(sums[:, 1].sum(), 1.0))}

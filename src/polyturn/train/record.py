@@ -15,8 +15,8 @@ from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
 
 MAY_CHANGE = frozenset(
-    "mesh accumulate remat log_every save_every save_minutes keep_last keep_every validate_every validation_batches "
-    "step_deadline".split()
+    "mesh accumulate attention products remat log_every save_every save_minutes keep_last keep_every validate_every "
+    "validation_batches step_deadline".split()
 )
 """Settings, at any depth, that may differ when a run goes on: they leave its numbers as they are, up to rounding where
 they cut the work otherwise."""

@@ -1,0 +1,204 @@
+"""Training on shards, from fresh weights or from those of another model: what such a recipe says, and carrying it out.
+
+    run(codegen_350m_multi(), Path("runs/multi"), data=["corpus/multi"], start="runs/nl")
+
+A run's folder holds `recipe.json`, the tokenizer, one run of `train` (`run.json`, log, checkpoints) and at the end
+`model/`, a Hugging Face folder. The same call goes on where it stood.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyturn.train.config import TrainConfig
+from polyturn.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from polyturn.data.shards import Shards
+    from polyturn.hub.folder import Folder
+    from polyturn.tokenizer.bpe import Tokenizer
+    from polyturn.train.watch import Line, Sink
+
+SHOWN = ("loss", "gradient_norm", "rate", "tokens_per_s", "mfu", "validation_loss")  # of a line, beside the progress
+DEFAULT_TOKENIZER = "polyturn-micro-mono"
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """One stage of training on shards of tokens."""
+
+    name: str
+    stage: str  # "nl", "multi" or "mono": what the shards hold
+    train: TrainConfig
+    row: int = 2048  # tokens
+    start_from: str | None = None  # the recipe whose last weights this one begins with
+    separate: bool = True  # documents of a row do not see each other; the paper lets them
+
+
+def run(
+    recipe: Pretraining,
+    out: Path,
+    data: Sequence[str],
+    validation: Path | None = None,
+    start: str | None = None,
+    tokenizer: str | None = None,
+    stop_after: float = float("inf"),
+    sinks: "Sequence[Sink]" = (),
+    profile: int = 0,
+) -> Path | None:
+    """Carry a recipe out in the folder `out`, or carry on with it.
+
+    Args:
+        data: folders of shards, or of builds that hold them in `train/`, each `DIR` or `DIR=WEIGHT`.
+        validation: a folder of shards held out; by default the `validation/` of the first build that has one.
+        start: a model to take the weights of: a model folder, a built-in name, a Hub id, or the folder of a run.
+        tokenizer: a folder or a name; by default that of `start`, else the project's own.
+        stop_after: seconds after which training saves and stops.
+        sinks: more places for the lines of the log.
+        profile: leave a trace of so many steps.
+
+    Returns:
+        The model folder, or None if the run was stopped before its last step.
+
+    Raises:
+        UserError: the folder holds another run; shards, tokenizer, start and recipe do not fit each other.
+    """
+    from polyturn.data.sampler import InOrder, Mixture
+    from polyturn.hub.folder import write_folder
+    from polyturn.train.loop import train
+    from polyturn.utils.progress import Counter
+
+    given = _start(recipe, start)
+    parts = [(_shards(Path(folder), "train"), weight) for folder, weight in map(_weighted, data)]
+    held = _held(validation, [Path(folder) for folder, _ in map(_weighted, data)])
+    chosen = _tokenizer(tokenizer, given, start)
+    for shards in [part for part, _ in parts] + ([held] if held else []):
+        _check(recipe, shards, chosen)
+    _claim(recipe, out, start)
+    config = recipe.train
+    with Counter(f"{recipe.name}: steps") as counter:
+
+        def report(line: "Line") -> None:
+            note = "  ".join(f"{k} {v:,.4g}" for k, v in line.items() if k in SHOWN and not isinstance(v, str))
+            counter.show(int(line["step"]), config.steps, note)
+
+        state = train(
+            config,
+            Mixture(parts, config.seed, separate=recipe.separate),
+            out,
+            initial=given.params if given else None,
+            validation=InOrder(held, recipe.separate) if held else None,
+            report=report,
+            sinks=sinks,
+            stop_after=stop_after,
+            profile=profile,
+        )
+    if int(state.step) < config.steps:
+        print(f"Stopped at step {int(state.step)} of {config.steps}; run again to go on.")
+        return None
+    if not (out / "model").exists():
+        write_folder(out / "model", config.model, state.params, chosen, dtype="bfloat16")
+    print(f"The model is in {out / 'model'}.")
+    return out / "model"
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    """`DIR` or `DIR=WEIGHT`."""
+    folder, equals, weight = text.rpartition("=")
+    if not equals:
+        return text, 1
+    try:
+        return folder, float(weight)
+    except ValueError:
+        raise UserError(f"--data takes DIR or DIR=WEIGHT, as in corpus/mono=0.8, not {text!r}.") from None
+
+
+def _shards(folder: Path, name: str) -> "Shards":
+    """The shards in a folder, or those of this name in a folder of `data build`."""
+    from polyturn.data import shards
+
+    return shards.open(folder / name if (folder / name).is_dir() else folder)
+
+
+def _held(validation: Path | None, data: Sequence[Path]) -> "Shards | None":
+    if validation is not None:
+        return _shards(validation, "validation")
+    return next((_shards(folder, "validation") for folder in data if (folder / "validation").is_dir()), None)
+
+
+def _start(recipe: Pretraining, start: str | None) -> "Folder | None":
+    """The model to begin with, of the shape that the recipe trains."""
+    if start is None:
+        if recipe.start_from:
+            raise UserError(f"{recipe.name} begins with the weights of {recipe.start_from}; give them with --start.")
+        return None
+    found = read_start(start)
+    # The context is how long a row may be, not a shape of any array.
+    if replace(found.config, context=0 or recipe.train.model.context) != recipe.train.model:
+        raise UserError(
+            f"{start} is a model of another shape ({found.config}) than {recipe.name} trains ({recipe.train.model}); "
+            "take the recipe of its size, or finetune."
+        )
+    return found
+
+
+def read_start(start: str) -> "Folder":
+    """The weights, shape and tokenizer of a model folder, a built-in model, a Hub id, or the last model of a run.
+
+    Raises:
+        UserError: it is none of these, or a run that has not come to its end.
+    """
+    from polyturn.hub.catalogue import resolve
+    from polyturn.hub.folder import read_folder
+
+    folder = Path(start)
+    if (folder / "recipe.json").exists():
+        if not (folder / "model").is_dir():
+            raise UserError(f"The run in {start} is not finished; finish it, or use `polyturn train export`.")
+        folder = folder / "model"
+    return read_folder(folder if folder.is_dir() else resolve(start))
+
+
+def _tokenizer(name: str | None, given: "Folder | None", start: str | None) -> "Tokenizer":
+    from polyturn.hub.catalogue import resolve
+    from polyturn.tokenizer.bpe import load
+
+    if name is not None:
+        return load(resolve(name))
+    if given is None:
+        return load(resolve(DEFAULT_TOKENIZER))
+    if given.tokenizer is None:
+        raise UserError(f"{start} has no tokenizer; say which with --tokenizer.")
+    return given.tokenizer
+
+
+def _check(recipe: Pretraining, shards: "Shards", tokenizer: "Tokenizer") -> None:
+    """Refuse shards that the recipe cannot read, before anything is begun."""
+    from polyturn.data.encode import digest
+
+    index, model = shards.index, recipe.train.model
+    if index.row != recipe.row:
+        raise UserError(
+            f"{shards.folder} has rows of {index.row} tokens and {recipe.name} reads {recipe.row}; build it with "
+            f"row = {recipe.row} in [pack], or train with --set row={index.row}."
+        )
+    if index.row > model.context:
+        raise UserError(f"Rows of {index.row} tokens are longer than the model's context of {model.context}.")
+    if index.vocab > model.vocab:
+        raise UserError(
+            f"{shards.folder} was made with a vocabulary of {index.vocab} tokens and the model has rows for "
+            f"{model.vocab}; build it with the model's tokenizer."
+        )
+    if shards.manifest["tokenizer"] != digest(tokenizer):
+        raise UserError(f"{shards.folder} was made with another tokenizer; give it with --tokenizer, or build it anew.")
+
+
+def _claim(recipe: Pretraining, out: Path, start: str | None) -> None:
+    """Write down what the run is; `train` itself sees to it that a folder is of one run."""
+    from polyturn.utils.atomic import write_text
+
+    text: dict[str, Any] = {"recipe": asdict(recipe), "start": start}
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "recipe.json", json.dumps(text, indent=2) + "\n")

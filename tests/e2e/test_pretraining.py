@@ -1,0 +1,118 @@
+"""From files to a model: shards built, a recipe stopped and carried on, a model trained further on answers alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import polyturn
+from polyturn.cli.main import main
+from polyturn.data import shards
+from polyturn.data.encode import digest
+from polyturn.data.packing import best_fit
+from polyturn.data.shards import About
+from polyturn.hub.catalogue import resolve
+from polyturn.tokenizer.bpe import load
+
+TOKENIZER = load(resolve("polyturn-micro-mono"))
+SMALL = [
+    "train.steps=6",
+    "train.rows=2",
+    "train.optimizer.warmup=2",
+    "train.save_every=3",
+    "train.log_every=1",
+    "row=64",
+]
+
+
+def write(folder: Path, texts: list[str], prompts: list[str] | None = None) -> None:
+    """Shards of rows of 64 tokens; of a prompt and its answer, the answer alone is to be learned."""
+    ends = [[*TOKENIZER.encode(text), TOKENIZER.eos_id] for text in texts]
+    begins = [TOKENIZER.encode(prompt) for prompt in prompts or [""] * len(texts)]
+    wanted = [[False] * len(a) + [True] * len(b) for a, b in zip(begins, ends, strict=True)] if prompts else None
+    ids = [a + b for a, b in zip(begins, ends, strict=True)]
+    packed = best_fit(ids, 64, TOKENIZER.size, TOKENIZER.pad_id, wanted)
+    about = About("", digest(TOKENIZER), len(texts))
+    shards.write(folder, [packed], vocab=TOKENIZER.size, pad_id=TOKENIZER.pad_id, about=about)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    draw = np.random.default_rng(0)
+    for name, count in (("train", 60), ("validation", 10)):
+        write(folder / name, [f"value_{n} = {draw.integers(10**6)}\n" for n in range(count)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "small"
+    command = ["train", "polyturn_3m", "--data", str(corpus), "--out", str(out), "--set", *SMALL]
+    assert main([*command, "--stop-after", "0.01s"]) == 0
+    assert not (out / "model").exists()
+    assert main(command) == 0
+    return out
+
+
+@pytest.mark.slow
+def test_a_recipe_on_shards_stops_goes_on_and_leaves_a_model(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "validation_loss" in line] == [3, 6]
+    model = polyturn.load(trained / "model")
+    assert len(model.generate("value_1 =", max_tokens=3, temperature=0.0)) == 1
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_further_on_answers_alone(trained: Path, tmp_path: Path) -> None:
+    """The loss counts no token of a prompt: two corpora that differ in prompts' labels alone have equal targets."""
+    write(tmp_path / "mine", [f"answer_{n}\n" for n in range(40)], [f"# question {n}\n" for n in range(40)])
+    command = ["train", "finetune", "--start", str(trained), "--data", str(tmp_path / "mine"), "--out"]
+    assert main([*command, str(tmp_path / "run"), "--set", *SMALL]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    opened = shards.open(tmp_path / "mine")
+    assert opened.index.masked
+    tokens, _, wanted = opened.read(np.arange(len(opened)))
+    assert 0 < wanted.sum() < (tokens != TOKENIZER.pad_id).sum()
+    assert all(line["targets"] < 2 * 63 * wanted.mean() * 2 for line in lines if "targets" in line)
+    before, after = polyturn.load(trained / "model"), polyturn.load(tmp_path / "run" / "model")
+    ids = np.array([TOKENIZER.encode("# question 1\n")])
+    assert (np.asarray(before.logits(ids)) != np.asarray(after.logits(ids))).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["polyturn_3m"], "name them with --data"),
+        (["finetune", "--data", "CORPUS"], "name it with --start"),
+        (["codegen_350m_multi", "--data", "CORPUS"], "begins with the weights of codegen_350m_nl"),
+        (["polyturn_3m", "--data", "CORPUS"], "has rows of 64 tokens and polyturn_3m reads 512"),
+        (["polyturn_3m", "--data", "CORPUS=x"], "DIR or DIR=WEIGHT"),
+        (["polyturn_3m", "--data", "NOWHERE"], "is no folder of shards"),
+        (["polyturn_3m", "--data", "CORPUS", "--start", "polyturn-micro-mono"], "model of another shape"),
+        (["polyturn_micro_mono", "--data", "CORPUS"], "makes its own data"),
+        (["polyturn_3m", "--data", "CORPUS", "--set", "row=64", "train.rows=2", "train.mesh.data=16"], "does not fit"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_begun(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    words = [word.replace("CORPUS", str(corpus)) for word in arguments]
+    assert main(["train", *words[:1], "--out", str(tmp_path / "run"), *words[1:]]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_shards_of_another_tokenizer_are_refused(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(corpus / "train", tmp_path / "other")
+    packed = best_fit([[5, 6, 7]], 64, TOKENIZER.size, TOKENIZER.pad_id)
+    shards.write(
+        tmp_path / "other", [packed], vocab=TOKENIZER.size, pad_id=TOKENIZER.pad_id, about=About("", "another", 1)
+    )
+    command = ["train", "polyturn_3m", "--data", str(tmp_path / "other"), "--out", str(tmp_path / "run")]
+    assert main([*command, "--set", *SMALL]) == 2
+    assert "another tokenizer" in capsys.readouterr().err

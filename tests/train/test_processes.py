@@ -1,0 +1,66 @@
+"""Two processes of one job, on one machine: they train together, stop together and refuse together."""
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_run import CONFIG, numbers, run, start_child
+
+pytestmark = pytest.mark.slow
+
+MESH = "data=2,fsdp=2"  # over two processes of two devices each
+
+
+def start_job(folder: Path, **options: Any) -> list[subprocess.Popen[str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    jobs = [(address, 2, index) for index in range(2)]
+    return [start_child(folder, devices=2, mesh=MESH, job=job, **options) for job in jobs]
+
+
+def finish(children: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
+    """How each ended, and what it said on stderr."""
+    try:
+        said = [child.communicate(timeout=300)[1] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    return [(child.returncode, text) for child, text in zip(children, said, strict=True)]
+
+
+def test_two_processes_train_together(tmp_path: Path) -> None:
+    """The log of two processes is the log of one with as many devices."""
+    ended = finish(start_job(tmp_path / "two"))
+    assert [code for code, _ in ended] == [0, 0], ended
+    (one,) = [start_child(tmp_path / "one", devices=4, mesh=MESH)]
+    assert finish([one])[0][0] == 0
+    pairs = zip(numbers(tmp_path / "two"), numbers(tmp_path / "one"), strict=True)
+    for ours, alone in pairs:
+        assert ours == pytest.approx(alone, rel=1e-2)
+    assert len(numbers(tmp_path / "two")) == CONFIG.steps // CONFIG.log_every + CONFIG.steps // CONFIG.save_every
+
+
+def test_a_signal_to_one_stops_both_after_the_same_step(tmp_path: Path) -> None:
+    children = start_job(tmp_path, pause_s=0.1)
+    assert children[0].stdout is not None
+    children[0].stdout.readline()
+    children[1].send_signal(signal.SIGTERM)  # not the one that writes
+    ended = finish(children)
+    assert [code for code, _ in ended] == [0, 0], ended
+    steps = [int(path.stem) for path in (tmp_path / "checkpoints").glob("*.json")]
+    assert 2 <= max(steps) < CONFIG.steps
+    last = run(tmp_path)  # one process, one device
+    assert int(last.step) == CONFIG.steps
+    assert [line["step"] for line in numbers(tmp_path) if "loss" in line] == list(range(2, 25, 2))
+
+
+def test_what_one_refuses_both_do(tmp_path: Path) -> None:
+    run(tmp_path, stop_after=0.0)
+    ended = finish(start_job(tmp_path, config={"seed": 1}))
+    for code, said in ended:
+        assert code != 0
+        assert "holds a run with other settings" in said
