@@ -65,7 +65,8 @@ def train(
         source: the training data, the same at every call for a folder.
         initial: weights to begin from instead of fresh ones (the hand-over from an earlier stage).
         validation: rows held out. The loss on their first `validation_batches` batches is logged.
-        evaluate: gets the weights whenever validation is due; what it returns is logged.
+        evaluate: gets the weights whenever validation is due, on every process; what it returns is logged. The arrays
+            are gone with the next step.
         report: gets every line of the log as it is written.
         sinks: more places for the lines, such as `watch.tensorboard`.
         profile: leave a trace of so many steps.
