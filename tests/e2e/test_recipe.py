@@ -25,5 +25,6 @@ def test_train_stops_resumes_and_leaves_a_model(tmp_path: Path, capsys: pytest.C
     model = polyturn.load(tmp_path / "run" / "model")
     assert len(model.generate("# Set x to 1.\n", max_tokens=4, temperature=0.0)) == 1
     assert main(arguments) == 0  # finished: nothing is done again, nothing breaks
+    assert main([*arguments, "stages.1.train.save_every=3"]) == 0  # how often it saves may change
     assert main([*arguments, "programs=400"]) == 2
     assert "another recipe" in capsys.readouterr().err

@@ -33,6 +33,7 @@ from polyturn.synthesis.turns import encode_for_training
 from polyturn.tokenizer.bpe import Tokenizer, load
 from polyturn.tokenizer.training import SPECIAL
 from polyturn.train.loop import train
+from polyturn.train.record import fixed
 from polyturn.train.step import State
 from polyturn.train.watch import Line, Sink
 from polyturn.utils.atomic import replacing, write_text
@@ -93,11 +94,10 @@ def run(
 
 def _claim(recipe: Recipe, out: Path) -> None:
     path = out / "recipe.json"
-    text = json.dumps(asdict(recipe), indent=2) + "\n"
-    if not path.exists():
-        write_text(path, text)
-    elif path.read_text() != text:
+    mine = json.loads(json.dumps(asdict(recipe)))
+    if path.exists() and fixed(json.loads(path.read_text())) != fixed(mine):
         raise UserError(f"{out} holds the run of another recipe or of other settings; choose another folder.")
+    write_text(path, json.dumps(mine, indent=2) + "\n")
 
 
 def _tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:

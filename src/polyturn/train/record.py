@@ -41,7 +41,7 @@ def claim(folder: Path, config: TrainConfig, data: str) -> dict[str, Any]:
         write_text(path, json.dumps(record, indent=2) + "\n")
         return record
     record = read(folder)
-    other = [name for name, value in mine.items() if _same(value) != _same(record[name])]
+    other = [name for name, value in mine.items() if fixed(value) != fixed(record[name])]
     if other:
         raise UserError(f"{folder} holds a run with other {' and '.join(other)}; choose another folder or remove it.")
     return {**record, **mine}
@@ -60,10 +60,12 @@ def read(folder: Path) -> dict[str, Any]:
 
 def identity(record: Mapping[str, Any]) -> dict[str, str]:
     """What the checkpoints of a run must agree in: digests of its settings and its data."""
-    settings = json.dumps(_same(record["settings"]), sort_keys=True)
+    settings = json.dumps(fixed(record["settings"]), sort_keys=True)
     return {"settings": hashlib.sha256(settings.encode()).hexdigest(), "data": record["data"]}
 
 
-def _same(value: Any) -> Any:
-    """A value of the record without the settings that may change."""
-    return {k: _same(v) for k, v in value.items() if k not in MAY_CHANGE} if isinstance(value, dict) else value
+def fixed(value: Any) -> Any:
+    """A value of the record, or of a recipe, without the settings that may change when a run goes on."""
+    if isinstance(value, dict):
+        return {k: fixed(v) for k, v in value.items() if k not in MAY_CHANGE}
+    return [fixed(v) for v in value] if isinstance(value, list | tuple) else value
