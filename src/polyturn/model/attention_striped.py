@@ -10,6 +10,7 @@ On two cores of an AMD EPYC with AVX512-BF16 forwards and backwards take half th
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 MASKED = -1e30
 STRIPE = 256  # queries; shorter stripes leave out more, but their products are slower
 
-type Saved = tuple[jax.Array | list[jax.Array], ...]
+type Saved = tuple[Any, ...]  # of arrays and lists of them
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, stripe: int = STRIPE) -> jax.Array:
