@@ -1,8 +1,9 @@
 """The products of training in C++: `Compute(products="native")`, for CPUs with AVX512-BF16.
 
-The three functions here are those of `model/products.py`, which stay the reference and the default. The C++ file beside
-this one is compiled by the machine's own compiler when it is first needed, into the user's cache folder; later processes
-load what is there. Where that cannot be, or on a mesh, training with it is refused with the reason; nothing falls back.
+The three functions here are those of `model/products.py`, which stay the reference and the default. The C++ file
+beside this one is compiled by the machine's own compiler when it is first needed, into the user's cache folder; later
+processes load what is there. Where that cannot be, or on a mesh, training with it is refused with the reason; nothing
+falls back.
 """
 
 import ctypes
