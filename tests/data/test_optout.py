@@ -62,3 +62,18 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         listing(tmp_path, "good\nhttps://example.com/a/b\n")
     with pytest.raises(UserError, match="Cannot read the opt-out list"):
         OptOut.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "https://github.com/alice/x",
+        "git@github.com:alice/x.git",
+        "ssh://git@host.org:22/alice/x",
+        "github.com/alice/x/",
+    ],
+)
+def test_addresses_are_repositories_too(tmp_path: Path, written: str) -> None:
+    assert listing(tmp_path, "alice\n").lists_repo(written)
+    assert listing(tmp_path, "alice/x\n").lists_repo(written)
+    assert not listing(tmp_path, "alice/y\nx\n").lists_repo(written)

@@ -80,9 +80,14 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
 def read_report(folder: Path) -> dict[str, Any]:
     """The report of a finished build. Raises UserError where there is none."""
     try:
-        return json.loads((folder / REPORT).read_text())
-    except (OSError, ValueError):
+        report = json.loads((folder / REPORT).read_text())
+        if not isinstance(report["sets"], dict):
+            raise TypeError
+    except FileNotFoundError:
         raise UserError(f"{folder} holds no finished build; run `polyturn data build CONFIG --out {folder}`.") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / REPORT} is damaged; remove it, and build again in the same folder.") from None
+    return report
 
 
 def _is_whole(folder: Path) -> bool:
@@ -95,6 +100,7 @@ def _is_whole(folder: Path) -> bool:
         except UserError:
             print(f"{folder / name} is missing or damaged: building it again.", file=sys.stderr)
             (folder / REPORT).unlink()
+            shutil.rmtree(folder / "work", ignore_errors=True)  # a kill may have left a part of it
             return False
     return True
 

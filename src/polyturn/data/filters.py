@@ -17,6 +17,7 @@ import warnings
 from typing import Protocol
 
 from polyturn.data import comments, generated
+from polyturn.data.nesting import with_room
 
 DECIMAL = b"0123456789"
 HEX_LETTERS = b"abcdefABCDEF"
@@ -129,7 +130,7 @@ def parses(text: str) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes and comparisons in other people's code
-            compile(text, "<text>", "exec", flags=ast.PyCF_ONLY_AST, dont_inherit=True)
+            with_room(lambda: compile(text, "<text>", "exec", flags=ast.PyCF_ONLY_AST, dont_inherit=True))
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):  # the last four: nesting, NUL, \ud800
         return False
     return True

@@ -281,9 +281,11 @@ def _of_headers(text: str) -> str:
 
 def of_saying(said: str) -> str:
     """From an SPDX expression, names as people write them, or a whole text in the wrong place."""
+    if listed := as_expression(said):
+        return listed
     if len(said) > 200:
         return of_text(said)
-    expression = as_expression(said) or as_expression("-".join(re.sub(r"(?i)\b(?:the|licen[cs]e)\b", "", said).split()))
+    expression = as_expression("-".join(re.sub(r"(?i)\b(?:the|licen[cs]e)\b", "", said).split()))
     if expression:
         return expression
     if re.search(r"\sand\s", said, re.IGNORECASE):

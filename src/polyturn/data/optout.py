@@ -49,13 +49,15 @@ class OptOut:
 
     def lists_repo(self, repo: str) -> bool:
         """Whether a repository, by `owner/repo` or what else is known of it, or its owner is on the list."""
-        parts = repo.lower().split("/")
-        alone = len(parts) == 1 and repo.lower() in self._last_parts
-        return parts[0] in self.names or alone or self.lists_folder(repo)
+        parts = plain_name(repo).split("/")
+        alone = len(parts) == 1 and parts[0] in self._last_parts
+        return parts[0] in self.names or alone or self.lists_folder("/".join(parts))
 
-    def lists_folder(self, path: str) -> bool:
-        """Whether an entry of two parts or more stands anywhere in a path of folders."""
+    def lists_folder(self, path: str, owners: bool = False) -> bool:
+        """Whether an entry of two parts or more stands anywhere in a path of folders; with `owners`, one of one too."""
         parts = path.lower().split("/")
+        if owners and self.names.intersection(parts):
+            return True
         runs = ("/".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 2, len(parts) + 1))
         return bool(self._last_parts) and any(run in self.names for run in runs)
 
@@ -71,3 +73,10 @@ class OptOut:
         blob = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
         blob.update(data)
         return blob.hexdigest() in self.hashes or hashlib.sha256(data).hexdigest() in self.hashes
+
+
+def plain_name(repo: str) -> str:
+    """`owner/repo` in small letters, of a repository that may be written as an address with scheme, host and `.git`."""
+    name = repo.strip().lower()
+    name = re.sub(r"^(?:\w[\w+.-]*://[^/]*/|[^/@]+@[^/:]+:|[\w-]+(?:\.[\w-]+)+/(?=[^/]+/))", "", name)
+    return name.strip("/").removesuffix(".git")

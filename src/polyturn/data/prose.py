@@ -4,6 +4,8 @@ import ast
 import email.parser
 import warnings
 
+from polyturn.data.nesting import with_room
+
 PACKAGE_METADATA = ("METADATA", "PKG-INFO")
 PROSE = ("Text", "Markdown", "reStructuredText")  # the languages that `prose_of` gives
 _MARKUP = {"text/markdown": "Markdown", "text/x-rst": "reStructuredText"}
@@ -26,7 +28,7 @@ def _docstrings(source: str) -> str:
     try:
         with warnings.catch_warnings():  # invalid escapes in the source are not ours to report
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            tree = with_room(lambda: ast.parse(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     found, below = [], [tree]

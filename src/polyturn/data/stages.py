@@ -157,9 +157,11 @@ class _Documents:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if error[0] is None:
+        if error[0] is not None:
+            self._files.__exit__(*error)
+            return
+        with self._files:  # closed, and what is half written removed, if this fails
             self._flush()
-        self._files.__exit__(*error)
 
     def add(self, document: dict[str, Any]) -> None:
         """One more."""

@@ -400,3 +400,10 @@ def test_prose_of_python_files(tmp_path: Path) -> None:
     }
     told = reasons(c)
     assert told == {"none.py": "no-prose", "broken.py": "no-prose", "deep.py": "no-prose", "x.c": "language"}
+
+
+def test_a_licence_file_that_cannot_be_read_is_not_that_of_the_folder_above(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "LICENSE").write_text("MIT License\n\nPermission is hereby granted, free of charge, to any person\n")
+    (tmp_path / "sub" / "LICENSE").symlink_to("../elsewhere")
+    assert folder.licence_in(str(tmp_path / "sub"), ["LICENSE"]) == "other"

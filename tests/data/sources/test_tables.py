@@ -6,6 +6,7 @@ The files are written by gzip, zstandard, pyarrow and json themselves.
 import gzip
 import io
 import json
+import os
 import random
 import tempfile
 import tracemalloc
@@ -422,3 +423,25 @@ def test_a_data_set_of_hugging_face_is_streamed_by_shards(tmp_path: Path) -> Non
         list(units(config(f"huggingface:{tmp_path / 'none'}")))
     with pytest.raises(UserError, match=r"no column 'content'; set columns\.text to one of"):
         list(units(config(f"huggingface:{folder}", Columns(text="content"))))
+
+
+def test_nothing_in_a_folder_of_tables_is_passed_over_in_silence(tmp_path: Path) -> None:
+    here = tmp_path / "tables"
+    here.mkdir()
+    (here / "UP.JSONL").write_text('{"text": "x = 1\\n", "path": "x.py"}\n')
+    c = config(f"jsonl:{here}")
+    assert [type(found) for unit in units(c) for found in read(c, unit)] == [Raw]
+    (here / "link").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(UserError, match="is a link to a folder"):
+        list(units(c))
+    (here / "link").unlink()
+    os.mkfifo(here / "pipe.jsonl")
+    with pytest.raises(UserError, match="no file that can be read"):
+        list(units(c))
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_an_empty_packed_file_was_cut_off(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"x.jsonl{ending}").touch()
+    with pytest.raises(CorruptError):
+        list(lines(str(tmp_path / f"x.jsonl{ending}"), 100))

@@ -130,9 +130,11 @@ def _files(root: str) -> Iterator[Listed]:
 def licence_in(folder: str, names: Iterable[str]) -> str:
     """The licence that files give, named by their paths in `folder`: by their texts, or if none, what metadata says."""
     names = list(names)
-    texts = [_head(os.path.join(folder, name)) for name in names if licences.is_licence_file(os.path.basename(name))]
-    if texts:
-        return licences.of_texts(texts)
+    files = [os.path.join(folder, name) for name in names if licences.is_licence_file(os.path.basename(name))]
+    if any(not os.access(file, os.R_OK) or os.path.islink(file) for file in files):
+        return licences.OTHER  # what it says is not known, and what the folder above says is not what it says
+    if files:
+        return licences.of_texts([_head(file) for file in files])
     said = (licences.declared(n, _head(os.path.join(folder, n))) for n in names if licences.is_metadata(n))
     return next(filter(None, said), "")
 

@@ -60,13 +60,13 @@ def lines(path: str, longest: int, start: int = 0, stop: int | None = None) -> I
 
 def is_packed(path: str) -> bool:
     """Whether only the whole of a file can be read, from its beginning on."""
-    return path.endswith((".gz", ".zst"))
+    return path.lower().endswith((".gz", ".zst"))
 
 
 def _pieces(path: str, start: int) -> Iterator[bytes]:
-    if path.endswith(".gz"):
+    if path.lower().endswith(".gz"):
         return _unpacked(path, lambda: zlib.decompressobj(wbits=31), zlib.error)
-    if path.endswith(".zst"):
+    if path.lower().endswith(".zst"):
         try:
             import zstandard
         except ImportError:
@@ -86,7 +86,7 @@ def _plain(path: str, start: int) -> Iterator[bytes]:
 def _unpacked(path: str, new: Callable[[], Any], error: type[Exception]) -> Iterator[bytes]:
     """The pieces of a packed file; it may be several packed files, one behind the other."""
     with open(path, "rb") as file:
-        frame, begun = new(), False
+        frame, begun = new(), True  # a packed file of no bytes was cut off too
         while piece := file.read(PACKED_PIECE):
             while piece:
                 begun = True

@@ -217,12 +217,17 @@ def _table_files(source: Source, endings: tuple[str, ...]) -> Iterator[tuple[str
     if os.path.isfile(source.path):
         yield source.name, source.path
         return
-    found = [
-        (f"{source.name}/{folder.inside}{name}", os.path.join(source.path, folder.inside, name))
-        for folder in walk(source.path)
-        for name, _ in folder.entries
-        if name.endswith(endings)
-    ]
+    found = []
+    for folder in walk(source.path):
+        for name, _ in folder.entries:
+            path = os.path.join(source.path, folder.inside, name)
+            if not name or (os.path.islink(path) and os.path.isdir(path)):
+                why = "cannot be listed" if not name else "is a link to a folder"
+                raise UserError(f"{path} {why}; make it readable, or name what is behind it as a source of its own.")
+            if name.lower().endswith(endings):
+                if not os.path.isfile(path):
+                    raise UserError(f"{path} is no file that can be read; remove it, or name the others.")
+                found.append((f"{source.name}/{folder.inside}{name}", path))
     if not found:
         raise UserError(f"{source.path} holds no file that ends in {' or '.join(endings)}; check the path.")
     yield from found

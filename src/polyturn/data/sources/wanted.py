@@ -42,7 +42,8 @@ class Wanted:
 
     def owner(self, repo: str, path: str) -> str | None:
         """Why nothing is taken from a repository, or None. Where its name is that of a folder, others may be too."""
-        by_path = (not repo or path.startswith(f"{repo}/")) and self.optout.lists_folder(path.rpartition("/")[0])
+        folders = path.rpartition("/")[0]
+        by_path = (not repo or path.startswith(f"{repo}/")) and self.optout.lists_folder(folders, owners=not repo)
         return "opt-out" if by_path or self.optout.lists_repo(repo) else None
 
     def name(self, path: str) -> str | None:
@@ -68,7 +69,7 @@ class Wanted:
             prompt: bytes of `data` that are the prompt; with nothing behind it a document is empty.
         """
         language = language or by_name(path)
-        own = of_header(data)
+        own = of_header(data[prompt:])
         licence = own if own is not None else licence and self.licence_named(licence)
 
         def dropped(reason: str) -> Dropped:
@@ -85,7 +86,7 @@ class Wanted:
             text = data.removeprefix(BOM).decode()
         except UnicodeDecodeError:
             return dropped("not-utf-8")
-        if self.optout.lists_bytes(data):
+        if self.optout.lists_bytes(data) or (prompt and self.optout.lists_bytes(data[prompt:])):
             return dropped("opt-out")
         if self.prose and turns_to_prose(path):
             prose = prose_of(path, text)
