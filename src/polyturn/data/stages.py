@@ -16,10 +16,11 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 GROUP_CHARACTERS = 16 << 20  # of documents in memory in Read, about: a row group of what it leaves
 HELD_CHARACTERS = 256 << 20  # of documents in memory as tokens in Encode and Pack, about: a token file, a bucket
+DROPPED_ROWS = 10_000  # of what is not kept, in memory
 TOKEN_FILES = 64  # at least, of corpora that are large enough, so that many can encode
 ROW_BITS = 32  # of the number of a document: its part, then its row
 
@@ -69,19 +71,18 @@ class Read:
         counts: Counter[tuple[str, str]] = Counter()
         sizes: Counter[tuple[str, str]] = Counter()
         redacted: Counter[str] = Counter()
-        left: list[Dropped] = []
-        with _Documents(self.work, item["part"]) as documents:
+        path = self.dropped / f"read-{item['part']:05}.parquet"
+        with _Documents(self.work, item["part"]) as documents, dropped_file(path) as drop:
             for found in read(self.config, read_unit(self.units, item["part"])):
                 outcome = found if isinstance(found, Dropped) else self._document(found, redacted)
                 if isinstance(outcome, Dropped):
-                    left.append(outcome)
+                    drop(outcome)
                     key, size = (outcome.language, outcome.reason), outcome.size
                 else:
                     documents.add(outcome)
                     key, size = (outcome["language"], "kept"), outcome["size"]
                 counts[key] += 1
                 sizes[key] += size
-        write_dropped(self.dropped / f"read-{item['part']:05}.parquet", left)
         return {
             "counts": [[*key, counts[key], sizes[key]] for key in sorted(counts)],
             "redacted": dict(sorted(redacted.items())),
@@ -288,10 +289,10 @@ def token_files(groups: Iterable[Sequence[int]]) -> list[Item]:
 
 
 def bucket_counts(config: Config, characters: int) -> Buckets:
-    """As many buckets as it takes for each to hold `HELD_CHARACTERS`, about."""
+    """As many buckets as it takes for each to hold at most `HELD_CHARACTERS`, about."""
     share = config.shard.validation
-    held_back = max(1, round(characters * share) // HELD_CHARACTERS) if share else 0
-    return Buckets(held_back, max(1, round(characters * (1 - share)) // HELD_CHARACTERS))
+    held_back = max(1, ceil(characters * share / HELD_CHARACTERS)) if share else 0
+    return Buckets(held_back, max(1, ceil(characters * (1 - share) / HELD_CHARACTERS)))
 
 
 # ---- Pack
@@ -376,9 +377,29 @@ def packed_path(work: Path, place: int) -> Path:
 
 def write_dropped(path: Path, dropped: Iterable[Dropped]) -> None:
     """Write down what is not kept: id, size in bytes, language, and why."""
+    with dropped_file(path) as drop:
+        for each in dropped:
+            drop(each)
+
+
+@contextmanager
+def dropped_file(path: Path) -> Iterator[Callable[[Dropped], None]]:
+    """The file of what is not kept, written some rows at a time, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pa.schema([("id", pa.string()), ("size", pa.int64()), ("language", pa.string()), ("reason", pa.string())])
-    with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([vars(each) for each in dropped], schema), temporary, compression="zstd")
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
+        waiting: list[dict[str, Any]] = []
+
+        def flush() -> None:
+            file.write_table(pa.Table.from_pylist(waiting, schema))
+            waiting.clear()
+
+        def drop(each: Dropped) -> None:
+            waiting.append(vars(each))
+            if len(waiting) >= DROPPED_ROWS:
+                flush()
+
+        yield drop
+        flush()
