@@ -5,6 +5,7 @@ touch it do not pay for importing it. Processes that tests start inherit the sam
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ JAX_SETTINGS = {
 }
 for name, value in JAX_SETTINGS.items():
     os.environ.setdefault(name, value)
+
+# A shell starts what it runs in the background with Ctrl-C ignored, which processes that tests start would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -179,7 +179,8 @@ def check_run(folder: Path, settings: Settings) -> None:
     there = asdict(read_settings(folder))
     for name, wanted in asdict(settings).items():
         if there[name] != wanted and name != "drawn_with":
-            raise UserError(f"{folder} holds a run with {name} {there[name]}, not {wanted}; choose a new folder.")
+            told = f"{folder} holds a run with {name} {there[name]}, not {wanted}"
+            raise UserError(f"{told}; choose a new folder, or remove this one.")
 
 
 def read_settings(folder: Path) -> Settings:

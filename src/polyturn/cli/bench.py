@@ -192,6 +192,8 @@ def grade(
         folder, name = samples, settings.benchmark
         if benchmark not in (None, name):
             raise UserError(f"{samples} holds samples of {name}, not of {benchmark}; leave --benchmark out.")
+    elif not samples.exists():
+        raise UserError(f"There is no {samples}; name the folder of a run, or a samples file.")
     elif out is None or benchmark is None:
         raise UserError(f"{samples} is not the folder of a run; give --benchmark and --out to grade a samples file.")
     else:
@@ -323,10 +325,10 @@ def _choices[T](option: str, text: str | None, known: tuple[T, ...], usual: tupl
     """What an option lists, each once."""
     if text is None:
         return usual
-    words = dict.fromkeys(word.strip() for word in text.split(","))
-    unknown = [word for word in words if word not in known]
+    words = dict.fromkeys(word.strip() for word in text.split(",") if word.strip())
+    unknown = [word for word in words if word not in known] or ([] if words else [text])
     if unknown:
-        raise UserError(f"--{option} names {unknown[0]!r}; give some of {', '.join(map(str, known))}.")
+        raise UserError(f"--{option} names {unknown[0]!r}; here there is {', '.join(map(str, known))}.")
     return tuple(word for word in known if word in words)
 
 
