@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -306,16 +305,16 @@ def test_ctrl_c_ends_a_build_that_goes_on(
 def test_a_full_disk_is_one_sentence(
     config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str, most: int
 ) -> None:
-    def no_more() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
+    limited = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
+        "os.execv(sys.argv[2], sys.argv[2:])"
+    )
     done = subprocess.run(
-        command(config, tmp_path / "out", runner, 2),
+        [sys.executable, "-c", limited, str(most), *command(config, tmp_path / "out", runner, 2)],
         capture_output=True,
         text=True,
         timeout=120,
         env=small,
-        preexec_fn=no_more,
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
