@@ -247,7 +247,7 @@ def test_a_killed_worker_is_one_sentence(
     config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str
 ) -> None:
     process = subprocess.Popen(
-        command(config, tmp_path / "out", runner, 2),
+        command(config, tmp_path / "out", runner, 1),  # which has begun when a part is there
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -108,7 +108,8 @@ class Plain:
             waiting: set[Future[str]] = set()
             try:
                 while waiting or len(waiting) < len(items):
-                    waiting |= {pool.submit(caught, job) for job in islice(jobs, 2 * self.workers - len(waiting))}
+                    with uninterrupted():
+                        waiting |= {pool.submit(caught, job) for job in islice(jobs, 2 * self.workers - len(waiting))}
                     if not waiting:
                         return
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -141,6 +142,16 @@ class Plain:
         grouped = every.group_by(key).aggregate([(value, "list") for value in values] + [([], "count_all")])
         grouped = grouped.filter(pc.greater(grouped["count_all"], 1))  # pyright: ignore[reportAttributeAccessIssue]
         return grouped.select([key, *(f"{value}_list" for value in values)]).rename_columns([key, *values])
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C back for a moment, and from processes that start in it for good: they end with their parent."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Daft:
