@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from polyturn.data.shards import Shards
     from polyturn.hub.folder import Folder
     from polyturn.tokenizer.bpe import Tokenizer
-    from polyturn.train.watch import Line, Sink
+    from polyturn.train.watch import Sink
 
-SHOWN = ("loss", "gradient_norm", "rate", "tokens_per_s", "mfu", "validation_loss")  # of a line, beside the progress
 DEFAULT_TOKENIZER = "polyturn-micro-mono"
 
 
@@ -67,8 +66,8 @@ def run(
     """
     from polyturn.data.sampler import InOrder, Mixture
     from polyturn.hub.folder import write_folder
+    from polyturn.recipes.progress import progress
     from polyturn.train.loop import train
-    from polyturn.utils.progress import Counter
 
     given = _start(recipe, start)
     parts = [(_shards(Path(folder), "train"), weight) for folder, weight in map(_weighted, data)]
@@ -78,12 +77,7 @@ def run(
         _check(recipe, shards, chosen)
     _claim(recipe, out, start)
     config = recipe.train
-    with Counter(f"{recipe.name}: steps") as counter:
-
-        def report(line: "Line") -> None:
-            note = "  ".join(f"{k} {v:,.4g}" for k, v in line.items() if k in SHOWN and not isinstance(v, str))
-            counter.show(int(line["step"]), config.steps, note)
-
+    with progress(recipe.name, config.steps) as report:
         state = train(
             config,
             Mixture(parts, config.seed, separate=recipe.separate),
@@ -136,7 +130,7 @@ def _start(recipe: Pretraining, start: str | None) -> "Folder | None":
         return None
     found = read_start(start)
     # The context is how long a row may be, not a shape of any array.
-    if replace(found.config, context=0 or recipe.train.model.context) != recipe.train.model:
+    if replace(found.config, context=recipe.train.model.context) != recipe.train.model:
         raise UserError(
             f"{start} is a model of another shape ({found.config}) than {recipe.name} trains ({recipe.train.model}); "
             "take the recipe of its size, or finetune."

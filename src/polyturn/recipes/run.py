@@ -28,6 +28,7 @@ from polyturn.hub.catalogue import resolve
 from polyturn.hub.folder import write_folder
 from polyturn.model.copying import initialise_copying
 from polyturn.model.params import Params
+from polyturn.recipes.progress import progress
 from polyturn.recipes.recipe import Recipe, Stage
 from polyturn.synthesis.turns import encode_for_training
 from polyturn.tokenizer.bpe import Tokenizer, load
@@ -35,13 +36,12 @@ from polyturn.tokenizer.training import SPECIAL
 from polyturn.train.loop import train
 from polyturn.train.record import fixed
 from polyturn.train.step import State
-from polyturn.train.watch import Line, Sink
+from polyturn.train.watch import Sink
 from polyturn.utils.atomic import replacing, write_text
 from polyturn.utils.errors import UserError
-from polyturn.utils.progress import Counter, track
+from polyturn.utils.progress import track
 
 VALIDATION_PROGRAMS = 500
-SHOWN = ("loss", "gradient_norm", "rate", "tokens_per_s", "mfu", "validation_loss")  # of a line, beside the progress
 
 type Document = tuple[list[int], list[bool]]
 
@@ -158,12 +158,7 @@ def _train(
     profile: int,
 ) -> State:
     """Train one stage, to its end or until `seconds` have passed."""
-    with Counter(f"{stage.name}: steps") as counter:
-
-        def report(line: Line) -> None:
-            note = "  ".join(f"{k} {v:,.4g}" for k, v in line.items() if k in SHOWN and not isinstance(v, str))
-            counter.show(int(line["step"]), stage.train.steps, note)
-
+    with progress(stage.name, stage.train.steps) as report:
         return train(
             stage.train,
             Mixture([(rows, 1)], stage.train.seed),
