@@ -12,9 +12,10 @@ clipping. `xla` is what `polyturn train` does by default, `native` the same with
 Ours runs with huge pages (`HUGE_PAGES`, see docs/cpu.md), as the documentation advises; the peer without, because it
 becomes slower with them. `--plain` runs ours without.
 
-Both programs stay up and take turns of a few steps each, so that whatever else the machine does meets all alike; a rate
-is of the median turn. 12M is 6 layers of width 320 with 8,192 tokens, 42M is 8 of 512 with 16,384, 350M is CodeGen-350M
-(20 of 1,024 with 51,200; 4 rows a step instead of 8, which takes 16 GiB of memory for the two programs). Without
+Both programs stay up and take turns of some seconds each, so that whatever else the machine does meets all alike; a rate
+is of the median turn. The first step of a turn is not counted: memory that a step has given back may meanwhile have gone
+to others, on a virtual machine even to its host, which a run that nobody interrupts does not see. 12M is 6 layers of width 320 with 8,192 tokens, 42M is 8 of 512 with 16,384, 350M is CodeGen-350M
+(20 of 1,024 with 51,200; 4 rows a step instead of 8, which takes 21 GiB of memory for the two programs). Without
 --peer-python (an environment with torch and transformers, such as the one of `make test-parity`) there is no peer. The
 last line of output is one JSON object.
 """
@@ -32,6 +33,7 @@ from importlib import import_module
 from typing import Any
 
 LENGTH = 512
+TURN_S = 6.0
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 DOCUMENTS = (64, 448)  # shortest and longest of those that share our rows
 SHAPES = {
@@ -124,10 +126,11 @@ def transformers(size: str) -> dict[str, Step]:
 
 
 def serve(steps: dict[str, Step]) -> None:
-    """Say which steps there are, then take as many as each line of input asks for and print the seconds."""
+    """Say which steps there are, then take one and as many as each line of input asks for; print the seconds of these."""
     print(json.dumps(list(steps)), flush=True)
     for line in sys.stdin:
         name, count = line.split()
+        steps[name]()
         begun = time.perf_counter()
         for _ in range(int(count)):
             steps[name]()
@@ -155,7 +158,7 @@ class Side:
         return line
 
     def seconds(self, name: str, count: int) -> float:
-        """How long `count` steps take."""
+        """How long `count` steps take, after one that does not count."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{name} {count}\n")
         self._process.stdin.flush()
@@ -172,8 +175,8 @@ def race(size: str, python: str | None, seconds: float, environment: dict[str, s
     sides += [Side(python, "transformers", size, {})] if python else []
     try:
         contestants = [(side, name) for side in sides for name in side.steps]
-        one = {name: min(side.seconds(name, 1) for _ in range(2)) for side, name in contestants}
-        count = {name: max(1, round(1.0 / time)) for name, time in one.items()}  # turns of about a second
+        one = {name: side.seconds(name, 1) for side, name in contestants}
+        count = {name: max(2, round(TURN_S / time)) for name, time in one.items()}
         turns: dict[str, list[float]] = {name: [] for name in one}
         while sum(map(sum, turns.values())) < seconds * len(turns) or len(turns["xla"]) < 5:
             for side, name in contestants:

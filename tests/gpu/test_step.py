@@ -1,7 +1,11 @@
 """One training step on a real GPU with each attention, against the same step in float32 on the processor."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -62,3 +66,32 @@ def test_a_step_equals_the_reference_step_on_the_processor(backend: str, remat: 
         assert metrics[key] == pytest.approx(metrics_wanted[key], rel=tolerance), key
     for ours, theirs in zip(moments, moments_wanted, strict=True):
         assert np.linalg.norm(ours - theirs) <= 0.05 * np.linalg.norm(theirs)
+
+
+DIGEST = """
+import hashlib, sys, jax, numpy as np
+from polyturn.parallel.start import deterministic
+deterministic()
+sys.path.insert(0, sys.argv[1])
+from dataclasses import replace
+from test_step import CONFIG, batch
+from polyturn.model.compute import Compute
+from polyturn.train.step import start, train_step
+config = replace(CONFIG, compute=Compute(attention=sys.argv[2]))
+state = start(config)
+for _ in range(5):
+    state, _ = train_step(config, state, batch())
+print(hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in jax.tree.leaves(state))).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("backend", ["chunked", "cudnn", "tokamax"])
+def test_runs_asked_to_be_deterministic_have_the_same_bits(backend: str):
+    try:
+        name = choose(backend, jax.devices()[0], MODEL.head_width, MODEL.context, "bfloat16")
+    except UserError as error:
+        pytest.skip(str(error))
+    command = [sys.executable, "-c", DIGEST, str(Path(__file__).parent), name]
+    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    digests = {subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout for _ in range(2)}
+    assert len(digests) == 1

@@ -24,6 +24,7 @@ def train(
     tensorboard: bool = False,
     wandb: str | None = None,
     profile: int = 0,
+    deterministic: bool = False,
     coordinator: str | None = None,
     processes: int | None = None,
     process: int | None = None,
@@ -47,6 +48,7 @@ def train(
         tensorboard: Write the log for TensorBoard too, in each stage's folder.
         wandb: Send the log to this project on Weights & Biases too.
         profile: Leave a trace of so many steps of each stage, in its folder.
+        deterministic: On GPUs, the same bits in every run, at some cost in speed; CPUs and TPUs give them anyhow.
         coordinator: Join a job of several processes: HOST:PORT of the first, or auto (Slurm, Kubernetes, TPU pods).
         processes: How many processes there are; auto knows.
         process: Which of them this one is, from 0; auto knows.
@@ -66,6 +68,10 @@ def train(
     if not curriculum and overlap:
         raise UserError("--overlap is for recipes that make their own data; `polyturn data build` has its own filter.")
 
+    if deterministic:
+        from polyturn.parallel.start import deterministic as same_bits
+
+        same_bits()
     if coordinator is not None:
         from polyturn.parallel.start import processes as join
 

@@ -1,17 +1,27 @@
-"""One process among many: `jax.distributed`, for clusters that tell it what it must know and for those that do not.
+"""Before the devices are asked for: joining the other processes of a job, and settings that XLA reads but once.
+
+`jax.distributed` for clusters that tell it what it must know and for those that do not:
 
     processes("auto")                                    # Slurm, Kubernetes (JobSet, indexed jobs), Open MPI, TPU pods
     processes("10.0.0.1:1234", count=2, index=0)         # the address of process 0, the same in all of them
-
-To be called before anything asks JAX for its devices.
 """
 
 import atexit
+import os
 from typing import Any
 
 import jax
 
 from polyturn.utils.errors import UserError
+
+
+def deterministic() -> None:
+    """Have GPUs give the same bits in every run: XLA then neither tunes kernels by time nor adds with atomics.
+
+    It asks the same of cuDNN's attention. CPUs and TPUs do so anyhow. Costs speed; `benchmarks/gpu_train_rate.py` tells
+    how much.
+    """
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
 
 
 def processes(coordinator: str, count: int | None = None, index: int | None = None) -> None:

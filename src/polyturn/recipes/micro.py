@@ -8,6 +8,7 @@ values. The second is the curriculum, with a little of the first kept in.
 
 from dataclasses import replace
 
+from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
 from polyturn.recipes.recipe import Mixture, Recipe, Stage
 from polyturn.train.config import OptimizerConfig, TrainConfig
@@ -18,7 +19,8 @@ MODEL = ModelConfig(layers=6, width=192, heads=4, rotary=32, vocab=8192, context
 def polyturn_micro_mono() -> Recipe:
     """The default built-in model, `polyturn-micro-mono`."""
     rate = OptimizerConfig(peak_rate=1.5e-3, end_rate=1e-4, warmup=50, decay=0.1, beta2=0.98)
-    copying = TrainConfig(MODEL, rate, steps=100, rows=40, seed=1, log_every=10, save_every=50)
+    fast = Compute(attention="auto")
+    copying = TrainConfig(MODEL, rate, steps=100, rows=40, seed=1, log_every=10, save_every=50, compute=fast)
     writing = replace(copying, steps=7_000, rows=16, seed=2, save_every=250)
     return Recipe(
         name="polyturn-micro-mono",

@@ -34,6 +34,7 @@ class Pretraining:
     row: int = 2048  # tokens
     start_from: str | None = None  # the recipe whose last weights this one begins with
     separate: bool = True  # documents of a row do not see each other; the paper lets them
+    evaluate: str = ""  # what to measure besides the loss, as module:function (`evaluation.py`)
 
 
 def run(
@@ -66,6 +67,7 @@ def run(
     """
     from polyturn.data.sampler import InOrder, Mixture
     from polyturn.hub.folder import write_folder
+    from polyturn.recipes.evaluation import evaluation
     from polyturn.recipes.progress import progress
     from polyturn.train.loop import train
 
@@ -75,8 +77,9 @@ def run(
     chosen = _tokenizer(tokenizer, given, start)
     for shards in [part for part, _ in parts] + ([held] if held else []):
         _check(recipe, shards, chosen)
-    _claim(recipe, out, start)
     config = recipe.train
+    evaluate = evaluation(recipe.evaluate, config.model, chosen)
+    _claim(recipe, out, start)
     with progress(recipe.name, config.steps) as report:
         state = train(
             config,
@@ -84,6 +87,7 @@ def run(
             out,
             initial=given.params if given else None,
             validation=InOrder(held, recipe.separate) if held else None,
+            evaluate=evaluate,
             report=report,
             sinks=sinks,
             stop_after=stop_after,

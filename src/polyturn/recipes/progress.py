@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from polyturn.train.watch import Line, Report
 from polyturn.utils.progress import Counter
 
-SHOWN = ("loss", "gradient_norm", "rate", "tokens_per_s", "mfu", "validation_loss")  # of a line of the log
+SHOWN = ("loss", "gradient_norm", "rate", "tokens_per_s", "mfu", "validation_loss", "pass_rate")  # of a line of the log
 
 
 @contextmanager

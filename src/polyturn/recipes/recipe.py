@@ -37,6 +37,7 @@ class Recipe:
     programs: int  # composed for the corpus; most of them pass verification
     copies: int  # of which nothing but literal values, names and prints, composed besides
     stages: tuple[Stage, ...]
+    evaluate: str = ""  # what to measure besides the loss, as module:function (`evaluation.py`)
 
     def __post_init__(self) -> None:
         if not self.stages or any(s.train.model != self.stages[0].train.model for s in self.stages):

@@ -28,12 +28,13 @@ from polyturn.hub.catalogue import resolve
 from polyturn.hub.folder import write_folder
 from polyturn.model.copying import initialise_copying
 from polyturn.model.params import Params
+from polyturn.recipes.evaluation import evaluation
 from polyturn.recipes.progress import progress
 from polyturn.recipes.recipe import Recipe, Stage
 from polyturn.synthesis.turns import encode_for_training
 from polyturn.tokenizer.bpe import Tokenizer, load
 from polyturn.tokenizer.training import SPECIAL
-from polyturn.train.loop import train
+from polyturn.train.loop import Evaluate, train
 from polyturn.train.record import fixed
 from polyturn.train.step import State
 from polyturn.train.watch import Sink
@@ -71,6 +72,7 @@ def run(
     deadline = time.monotonic() + stop_after
     _claim(recipe, out)
     tokenizer = _tokenizer(recipe, out / "tokenizer")
+    evaluate = evaluation(recipe.evaluate, recipe.stages[0].train.model, tokenizer)
     make = partial(build, overlap_path=overlap, workers=os.cpu_count() or 1)
     make(out / "programs", programs=recipe.programs, seed=TRAIN_SEED)
     make(out / "copies", programs=recipe.copies, seed=TRAIN_SEED, split="copy")
@@ -81,7 +83,8 @@ def run(
         rows = _rows(folder / "rows", partial(_documents, out, stage, tokenizer), stage, tokenizer)
         held = partial(_programs, out / "validation", tokenizer, VALIDATION_PROGRAMS)
         validation = _rows(folder / "validation", held, stage, tokenizer)
-        state = _train(stage, rows, validation, folder, params, deadline - time.monotonic(), sinks, profile)
+        seconds = deadline - time.monotonic()
+        state = _train(stage, rows, validation, folder, params, evaluate, seconds, sinks, profile)
         if int(state.step) < stage.train.steps:
             print(f"Stopped at step {state.step} of {stage.train.steps} of {stage.name}; run again to go on.")
             return None
@@ -153,6 +156,7 @@ def _train(
     validation: Shards,
     folder: Path,
     initial: Params[jax.Array],
+    evaluate: Evaluate | None,
     seconds: float,
     sinks: Sequence[Sink],
     profile: int,
@@ -165,6 +169,7 @@ def _train(
             folder,
             initial=initial,
             validation=InOrder(validation),
+            evaluate=evaluate,
             report=report,
             sinks=sinks,
             stop_after=seconds,

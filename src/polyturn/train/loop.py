@@ -26,6 +26,7 @@ from polyturn.train import flops
 from polyturn.train.checkpoints import Checkpoints, checkpoints
 from polyturn.train.config import TrainConfig
 from polyturn.train.feed import Checked, Source, feed, prefetch
+from polyturn.train.fitting import check_memory
 from polyturn.train.hosts import decide, leads, tally
 from polyturn.train.manifests import Manifest
 from polyturn.train.meter import Meter
@@ -72,8 +73,9 @@ def train(
         profile: leave a trace of so many steps.
 
     Raises:
-        UserError: the attention asked for cannot run here, the folder holds another run, another process is at work in
-            it, its disk is full, a token is outside the vocabulary, or the loss stays broken.
+        UserError: the attention asked for cannot run here, a step does not fit into the devices' memory, the folder
+            holds another run, another process is at work in it, its disk is full, a token is outside the vocabulary,
+            or the loss stays broken.
     """
     seldom = max(SELDOM_S, config.step_deadline)
     busy = f"Another process is training in {folder}; wait for it or choose another folder."
@@ -82,6 +84,7 @@ def train(
         opened.enter_context(_mesh(config))
         config.micro_rows(mesh_shape())  # refuses rows that do not share out
         asked, config = config, _with_attention(config, source.row)
+        check_memory(replace(config, mesh=mesh_shape()), source.row)
         source = Checked(source, config)
 
         # The folder: ours alone, and of this run.

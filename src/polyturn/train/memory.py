@@ -29,6 +29,7 @@ from polyturn.train.config import OptimizerConfig, TrainConfig
 from polyturn.train.step import loss
 
 LOSS_CHUNK = 1024  # positions whose logits are there at a time: the default of `model.loss.cross_entropy`
+TRACEABLE = ("reference", "striped", "chunked")  # attentions in plain XLA
 LOGITS = 3  # float32 arrays of a chunk's logits that are there at once: logits, their exponentials, their gradient
 ANEW = 1.5  # what a layer computed anew takes in its pass backwards, cotangents included, by what a layer would keep
 
@@ -61,8 +62,8 @@ def memory(config: TrainConfig, row: int) -> Memory:
     gradients = weights * (1 if config.accumulate == 1 else 2)
     moments = _bytes(jax.eval_shape(optimizer.fresh, own))
     # no fused kernel keeps scores: in memory they are all like the one that can be traced anywhere
-    attention = "reference" if config.compute.attention == "reference" else "chunked"
-    compute = replace(config.compute, attention=attention)
+    attention = config.compute.attention
+    compute = replace(config.compute, attention=attention if attention in TRACEABLE else "chunked")
     kept = _kept(config.model, compute, mesh.tensor, rows, row)
     in_loss = kept + _loss(config.model, mesh) + (gradients - weights)
     in_layers = kept + gradients + _layer(config.model, compute, mesh, rows, row)
@@ -95,11 +96,9 @@ def _kept(model: ModelConfig, compute: Compute, tensor: int, rows: int, row: int
 def _traced(model: ModelConfig, compute: Compute, tensor: int, rows: int, row: int) -> int:
     """`_kept`, from a trace. Weights are left out, and so is the head's gradient, which the loss takes on its way.
 
-    Fast attentions keep all the same: q, k, v, the result, and a float32 a query and head. The one in plain XLA, which
-    can be traced anywhere, stands for them.
+    Fused attentions keep all the same: q, k, v, the result, and a float32 a query and head. "chunked", in plain XLA and
+    thus traced anywhere, stands for them.
     """
-    if compute.attention != "reference":
-        compute = replace(compute, attention="chunked")
     config = TrainConfig(model, OptimizerConfig(1.0, 1.0, 0), steps=1, rows=rows, compute=compute)
     params = cut(model, MeshShape(tensor=tensor))
     whole = partial(jax.ShapeDtypeStruct, (rows, row))
