@@ -12,12 +12,14 @@ clipping. `xla` is what `polyturn train` does by default, `native` the same with
 Ours runs with huge pages (`HUGE_PAGES`, see docs/cpu.md), as the documentation advises; the peer without, because it
 becomes slower with them. `--plain` runs ours without.
 
-Both programs stay up and take turns of some seconds each, so that whatever else the machine does meets all alike; a rate
-is of the median turn. The first step of a turn is not counted: memory that a step has given back may meanwhile have gone
-to others, on a virtual machine even to its host, which a run that nobody interrupts does not see. 12M is 6 layers of width 320 with 8,192 tokens, 42M is 8 of 512 with 16,384, 350M is CodeGen-350M
-(20 of 1,024 with 51,200; 4 rows a step instead of 8, which takes 21 GiB of memory for the two programs). Without
---peer-python (an environment with torch and transformers, such as the one of `make test-parity`) there is no peer. The
-last line of output is one JSON object.
+Both programs stay up and take turns of some seconds each, so that whatever else the machine does meets all alike; a
+rate is of the median turn. The first step of a turn is not counted: memory that a step has given back may meanwhile
+have gone to others, on a virtual machine even to its host, which a run that nobody interrupts does not see.
+
+12M is 6 layers of width 320 with 8,192 tokens, 42M is 8 of 512 with 16,384, 350M is CodeGen-350M (20 of 1,024 with
+51,200; 4 rows a step instead of 8, which takes 21 GiB of memory for the two programs). Without --peer-python (an
+environment with torch and transformers, such as the one of `make test-parity`) there is no peer. The last line of
+output is one JSON object.
 """
 
 import argparse
@@ -126,7 +128,7 @@ def transformers(size: str) -> dict[str, Step]:
 
 
 def serve(steps: dict[str, Step]) -> None:
-    """Say which steps there are, then take one and as many as each line of input asks for; print the seconds of these."""
+    """Say which steps there are, then take one and as many as each line asks for; print the seconds of the latter."""
     print(json.dumps(list(steps)), flush=True)
     for line in sys.stdin:
         name, count = line.split()

@@ -7,6 +7,7 @@ import pytest
 
 import polyturn
 from polyturn.cli.main import main
+from polyturn.recipes import evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,10 @@ SMALL = [
 ]
 
 
-def test_train_stops_resumes_and_leaves_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_stops_resumes_and_leaves_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "PROGRAMS", 2)
     arguments = ["train", "polyturn_micro_mono", "--out", str(tmp_path / "run"), "--set", *SMALL]
     assert main([*arguments, "--stop-after", "0.01s"]) == 0
     assert not (tmp_path / "run" / "model").exists()

@@ -16,7 +16,7 @@ from polyturn.utils.errors import UserError
 
 MAY_CHANGE = frozenset(
     "mesh accumulate attention products remat log_every save_every save_minutes keep_last keep_every validate_every "
-    "validation_batches step_deadline".split()
+    "validation_batches step_deadline evaluate".split()
 )
 """Settings, at any depth, that may differ when a run goes on: they leave its numbers as they are, up to rounding where
 they cut the work otherwise."""
