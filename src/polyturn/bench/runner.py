@@ -215,4 +215,4 @@ def take_samples(path: Path, folder: Path, benchmark: Benchmark) -> None:
     check_run(folder, settings)
     with locked(folder):
         open_run(folder, settings)
-        write_text(folder / "samples" / f"{GIVEN}.jsonl", _lines(in_order(samples, benchmark.cases)))
+        write_text(samples_path(folder, GIVEN, None), _lines(in_order(samples, benchmark.cases)))

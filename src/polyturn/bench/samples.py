@@ -81,9 +81,9 @@ def from_json(record: Mapping[str, Any], where: str) -> Sample:
     return Sample(key, record["completion"], codes, ended_by, tokens)
 
 
-def samples_path(folder: Path, mode: str, temperature: float) -> Path:
-    """Where the samples of a mode and temperature are."""
-    return folder / "samples" / f"{mode}-t{temperature!r}.jsonl"
+def samples_path(folder: Path, mode: str, temperature: float | None) -> Path:
+    """Where the samples of a mode and temperature are; those of another tool have no temperature."""
+    return folder / "samples" / (f"{mode}.jsonl" if temperature is None else f"{mode}-t{temperature!r}.jsonl")
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
