@@ -122,6 +122,21 @@ def test_a_partial_run_says_so_to_programs(tmp_path: Path) -> None:
     assert (row["partial"], row["missing"]) == ("true", "13")
 
 
+def test_a_shard_says_so(tmp_path: Path) -> None:
+    parts = [run(LOW, drop=40, settings={"shard": f"{number}/2"}) for number in range(2)]
+    one, other = (written(tmp_path / f"part{number}", part) for number, part in enumerate(parts))
+    whole = written(tmp_path / "whole", run(LOW, settings={"shard": "0/1"}))
+    for format in ("table", "markdown"):
+        text = " ".join(report([one], format, width=200).split())
+        assert text.count("micro is shard 0/2, a part of a run") == 1
+        assert "shard" not in report([whole], format, width=200)
+    assert [as_json(folder)["runs"][0]["settings"]["shard"] for folder in (one, whole)] == ["0/2", "0/1"]
+    (row,) = csv.DictReader(StringIO(report([one], "csv")))
+    assert row["shard"] == "0/2"
+    with pytest.raises(UserError, match="put shards together with `polyturn bench merge`"):
+        report([one, other])
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_terminal_table_fits_and_loses_nothing(tmp_path: Path, width: int) -> None:
     name = "my-finetuned-models/checkpoint-of-long-name-12000"

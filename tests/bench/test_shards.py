@@ -39,7 +39,9 @@ def test_a_shard_graded_alone_says_what_it_is(
     draw(tmp_path / "part", mtpb, Listed(), n=2, shard="1/2")
     data = str(tmp_path / "problems.jsonl")
     assert main(["bench", "grade", str(tmp_path / "part"), "--data", data, "--graders", "strict"]) == 0
-    assert "This is shard 1/2, a part of the run; `polyturn bench merge`" in capsys.readouterr().err
+    told = " ".join(capsys.readouterr().out.split())
+    assert "listed is shard 1/2, a part of a run" in told
+    assert "`polyturn bench merge` puts all parts together" in told
 
 
 def test_more_samples_in_shards_are_each_drawn_once(tmp_path: Path, mtpb: Benchmark) -> None:

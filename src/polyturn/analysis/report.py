@@ -74,7 +74,8 @@ def read_all(folders: Sequence[str | Path]) -> list[Run]:
     for folder in folders:
         for run in sorted(read_results(folder), key=lambda run: place(run.mode, run.grader)):
             if run.key in where:
-                raise UserError(f"{where[run.key]} and {folder} both hold the run {run.key}; give one of them only.")
+                remedy = "put shards together with `polyturn bench merge`" if run.shard else "give one of them only"
+                raise UserError(f"{where[run.key]} and {folder} both hold the run {run.key}; {remedy}.")
             where[run.key] = folder
             runs.append(run)
     return runs
@@ -150,8 +151,19 @@ def _rates(title: str, runs: Sequence[Run], name: Name) -> Table:
         columns,
         rows,
         2,
-        [" ".join(notes), *_partial_notes(runs, name), *_context_notes(runs, name)],
+        [" ".join(notes), *_shard_notes(runs, name), *_partial_notes(runs, name), *_context_notes(runs, name)],
     )
+
+
+def _shard_notes(runs: Iterable[Run], name: Name) -> list[str]:
+    """Each once: all modes and temperatures of a folder are of one shard."""
+    notes = (
+        f"{name(run)} is shard {run.shard}, a part of a run, and the samples of the other parts count as missing; "
+        "`polyturn bench merge` puts all parts together."
+        for run in runs
+        if run.shard
+    )
+    return list(dict.fromkeys(notes))
 
 
 def _partial_notes(runs: Iterable[Run], name: Name) -> list[str]:
@@ -378,7 +390,7 @@ def _row(run: Run, ks: Iterable[int]) -> dict[str, object]:
     plain = "benchmark model mode grader temperature n problems cases samples missing too_long".split()
     row: dict[str, object] = {name: getattr(run, name) for name in plain}
     row |= {"partial": str(run.partial).lower(), "model_digest": run.key.digest, "data_digest": run.key.data}
-    row |= {name: run.settings.get(name) for name in SAMPLING}
+    row |= {name: run.settings.get(name) for name in ("shard", *SAMPLING)}
     rates = {"pass_rate": (run.pass_rate, run.ci95), "fair_pass_rate": (run.fair_pass_rate, run.fair_ci95)}
     rates |= {f"pass_at_{k}": (run.pass_at.get(str(k)), run.pass_at_ci95.get(str(k))) for k in ks}
     for name, (rate, ends) in rates.items():

@@ -260,7 +260,7 @@ def _settings(
     layers = [set(record["layers"]) for record in graded.values() if "layers" in record]
     isolation = conditions.isolation
     return {
-        **{name: value for name, value in asdict(settings).items() if name not in ("benchmark", "model", "shard")},
+        **{name: value for name, value in asdict(settings).items() if name not in ("benchmark", "model")},
         "samples": samples,
         "grader_version": GRADER_VERSION,
         "errata_version": benchmark.errata_version,

@@ -22,6 +22,7 @@ from polyturn.utils.jsonl import read_jsonl
 from polyturn.utils.lock import hold
 
 SCHEMA = 2
+WHOLE = "0/1"  # the shard that is all of a run
 
 
 class Key(NamedTuple):
@@ -144,7 +145,7 @@ class Settings:
     seed: int | None
     chat: bool = False
     protocol: int = PROTOCOL  # of what the model was asked, and where its text was cut
-    shard: str = "0/1"
+    shard: str = WHOLE
     drawn_with: str = ""  # versions of what drew the first sample; the only field that may differ
 
 

@@ -15,7 +15,16 @@ from pathlib import Path
 
 from polyturn.bench.graded import drop_damaged
 from polyturn.bench.results import FILE, read_results
-from polyturn.bench.samples import Key, Sample, locked, open_run, read_samples, read_settings, samples_path
+from polyturn.bench.samples import (
+    WHOLE,
+    Key,
+    Sample,
+    locked,
+    open_run,
+    read_samples,
+    read_settings,
+    samples_path,
+)
 from polyturn.utils.atomic import replacing, write_text
 from polyturn.utils.errors import UserError
 from polyturn.utils.jsonl import Journal
@@ -49,7 +58,7 @@ def merge(parts: Sequence[Path], folder: Path, say: Callable[[str], None]) -> No
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is there and not empty; choose a new folder for the whole run.")
     settings = [read_settings(part) for part in parts]
-    whole = {replace(s, shard="0/1", drawn_with=settings[0].drawn_with) for s in settings}
+    whole = {replace(s, shard=WHOLE, drawn_with=settings[0].drawn_with) for s in settings}
     if len(whole) != 1:
         names = [name for name in asdict(settings[0]) if len({asdict(s)[name] for s in whole}) > 1]
         raise UserError(f"The folders are not shards of one run: they differ in {', '.join(names)}.")

@@ -348,12 +348,7 @@ def _versions(*names: str) -> str:
 
 def _tell(folder: Path) -> None:
     """Print the report of a folder, and say where its numbers are."""
-    from polyturn.bench.samples import read_settings
-
     print(_report([folder]))
-    shard = read_settings(folder).shard
-    if shard != "0/1":
-        _say(f"This is shard {shard}, a part of the run; `polyturn bench merge` puts all of them together.")
     _say(f"The numbers are in {folder / 'results.json'}; `polyturn bench report {folder}` prints them again.")
 
 
