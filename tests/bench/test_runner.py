@@ -172,6 +172,23 @@ def test_samples_of_other_settings_are_never_mixed(tmp_path: Path, mtpb: Benchma
         runner.draw_run(tmp_path / "run", mtpb, Listed(), given, ("multi",), (0.2,), 2, said.append)
 
 
+def test_a_run_without_a_sample_binds_nobody(tmp_path: Path, mtpb: Benchmark) -> None:
+    def unreachable(text: str, seed: int) -> str:
+        raise UserError("Nobody answers.")
+
+    wrong = replace(settings(mtpb), endpoint="http://hots/v1")
+    with pytest.raises(UserError, match="Nobody answers"):
+        runner.draw_run(tmp_path / "run", mtpb, Listed(unreachable), wrong, ("single",), (0.2,), 1, said.append)
+    draw(tmp_path / "run", mtpb, Listed(), ("multi",), n=1)
+    draw(tmp_path / "right", mtpb, Listed(), ("multi",), n=1)
+    for folder in ("run", "right"):
+        assert grade(tmp_path / folder, mtpb, "strict")["multi", "strict"].pass_rate == 1.0
+    results = [(tmp_path / folder / "results.json").read_bytes() for folder in ("run", "right")]
+    assert results[0] == results[1]
+    with pytest.raises(UserError, match="holds a run with endpoint"):
+        runner.draw_run(tmp_path / "run", mtpb, Listed(), wrong, ("multi",), (0.2,), 1, said.append)
+
+
 def test_an_oracle_without_reference_code_says_so(tmp_path: Path) -> None:
     records = [{name: value for name, value in p.items() if name != "reference"} for p in PROBLEMS]
     benchmark = read_benchmark("mtpb", write_lines(tmp_path / "problems.jsonl", records))

@@ -167,21 +167,31 @@ def open_run(folder: Path, settings: Settings) -> None:
     """Begin a run in a folder, or go on with it. Raises UserError like `check_run`."""
     check_run(folder, settings)
     path = folder / "run.json"
-    if not path.exists():
+    if not path.exists() or not _begun(folder):
         write_text(path, json.dumps({"schema": SCHEMA, **asdict(settings)}, indent=2) + "\n")
 
 
 def check_run(folder: Path, settings: Settings) -> None:
-    """Raise UserError where a folder holds a run with other settings, or something else."""
+    """Raise UserError where a folder holds a run with other settings, or something else.
+
+    A run without a sample, as an endpoint's wrong address leaves one, binds nobody.
+    """
     if not (folder / "run.json").exists():
         if foreign_files(folder):
             raise UserError(f"{folder} holds files but no run; choose a new folder.")
+        return
+    if not _begun(folder):
         return
     there = asdict(read_settings(folder))
     for name, wanted in asdict(settings).items():
         if there[name] != wanted and name != "drawn_with":
             told = f"{folder} holds a run with {name} {there[name]}, not {wanted}"
             raise UserError(f"{told}; choose a new folder, or remove this one.")
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a run holds a sample, or what a kill left of one."""
+    return any(path.stat().st_size for path in (folder / "samples").glob("*.jsonl"))
 
 
 def read_settings(folder: Path) -> Settings:
