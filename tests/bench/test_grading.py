@@ -226,16 +226,21 @@ def test_what_the_sandbox_fails_on_is_tried_again_and_then_missing(
     assert grade(tmp_path / "run", mtpb, "strict")["multi", "strict"].missing == 0
 
 
-def test_guesses_are_over_the_problems_of_the_run(tmp_path: Path, mtpb: Benchmark) -> None:
+def test_guesses_are_over_the_cases_of_the_run(tmp_path: Path, mtpb: Benchmark) -> None:
     draw(tmp_path / "run", mtpb, Listed(), ("multi", "oracle"), n=1)
     runs = grade(tmp_path / "run", mtpb, "strict")
     assert {mode: run.baseline for (mode, _), run in runs.items()} == {"multi": 0.5, "oracle": 0.5}
     path = problems_file(tmp_path)
     path.write_text(path.read_text().replace('"outputs": [[4, 8], []]', '"outputs": [[], []]'))
     guessed = read_benchmark("mtpb", path)
-    assert [guessed.baseline("strict", only) for only in (["1"], ["2"], ["1", "2"])] == [
-        Baseline(rate, rate) for rate in (1.0, 0.5, 0.75)
+    one, two = [("1", 1), ("1", 2)], [("2", 1), ("2", 2)]
+    assert [guessed.baseline("strict", only) for only in (one, two, one + two, two[:1], one + two[1:])] == [
+        Baseline(rate, rate) for rate in (1.0, 0.5, 0.75, 1.0, 1.0)
     ]
+    samples = samples_path(tmp_path / "run", "multi", 0.2)
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:3]))
+    partial = grade(tmp_path / "run", mtpb, "strict")["multi", "strict"]
+    assert (partial.cases, partial.baseline) == (3, 0.75)  # of the second problem one case is left, which a guess passes
 
 
 def test_the_files_own_solutions_pass(tmp_path: Path, mtpb: Benchmark) -> None:

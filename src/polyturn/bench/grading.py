@@ -152,7 +152,7 @@ def _score(
         if samples:
             say(f"{path.stem}, {grader}: no sample is whole yet, so there is nothing to score.")
         return None
-    guess = benchmark.baseline(grader, {outcome.problem for outcome in outcomes})
+    guess = benchmark.baseline(grader, {(outcome.problem, outcome.case) for outcome in outcomes})
     expected, n = _expected(benchmark, mode, samples)
     run = results.summarise(
         outcomes,

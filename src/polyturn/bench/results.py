@@ -61,7 +61,7 @@ class Run:
     the score is over. missing: samples that are not there, which makes the run partial. fair_...: without the cases
     that no right program passes; None where that leaves out nothing, or everything. pass_at: by k; a k for which some
     case has too few samples is not there. scores: the pass rate of each problem. baseline: the pass rate of a constant
-    guess on the same problems, fair_baseline on their fair cases. settings: all that is needed to repeat the run, as
+    guess on the same cases, fair_baseline on the fair ones of them. settings: all that is needed to repeat the run, as
     JSON values; `digest` is the model's, `data` the data file's, `samples` that of the file of samples, `shard` which
     part of a run's samples these are.
     """
