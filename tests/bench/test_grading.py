@@ -173,6 +173,33 @@ def test_results_of_other_graders_stay_while_the_samples_do(tmp_path: Path, mtpb
     assert set(grade(tmp_path / "run", mtpb, "original")) == {("multi", "original")}
 
 
+def test_a_report_says_what_is_not_graded_yet(tmp_path: Path, mtpb: Benchmark) -> None:
+    folder = tmp_path / "run"
+
+    def told() -> tuple[str, dict[str, int]]:
+        text = " ".join(report([folder], "table", width=500).split())
+        return text, json.loads(report([folder], "json")).get("not_graded", {}).get(str(folder), {})
+
+    draw(folder, mtpb, Listed(), ("multi", "oracle"), n=1)
+    grade(folder, mtpb, "strict", "original")
+    with samples_path(folder, "multi", 0.2).open("a") as file:
+        file.write('{"task_id": "1", "ca')  # of a run at work
+    text, counts = told()
+    assert "graded" not in text
+    assert counts == {}
+    draw(folder, mtpb, Listed(), ("multi", "oracle", "single"), n=3)
+    text, counts = told()
+    assert counts == {"multi-t0.2": 8, "oracle-t0.2": 12, "single-t0.2": 12}
+    assert f"8 samples in {samples_path(folder, 'multi', 0.2)} are not graded yet; `polyturn bench grade" in text
+    grade(folder, mtpb, "strict")
+    assert told()[1] == {}
+    path = samples_path(folder, "multi", 0.2)
+    path.write_text(path.read_text().replace("upper", "lower"))
+    text, counts = told()
+    assert counts == {"multi-t0.2": 0}
+    assert f"The samples in {path} have changed since they were graded; `polyturn bench grade" in text
+
+
 def test_limits_are_those_in_force(tmp_path: Path, mtpb: Benchmark) -> None:
     draw(tmp_path / "run", mtpb, Listed(), n=1)
     runs = grade(tmp_path / "run", mtpb, "strict", "original")

@@ -21,6 +21,7 @@ from polyturn.analysis.compare import Best, Comparison, best_temperatures, compa
 from polyturn.analysis.published import Published, is_published_data, protocol, published
 from polyturn.analysis.studies import perplexities, read_study, study_tables
 from polyturn.analysis.tables import Table, to_markdown, to_terminal
+from polyturn.analysis.ungraded import notes_on_ungraded, ungraded
 from polyturn.bench.benchmarks import place
 from polyturn.bench.grading import KS
 from polyturn.bench.results import DIGITS, SAMPLING, Interval, Run, RunKey, read_results
@@ -56,6 +57,8 @@ def report(
     if format == "json":
         return _json(folders, runs, rows, with_published)
     tables = all_tables(runs, rows)
+    behind = [note for folder in folders for note in notes_on_ungraded(folder, read_results(folder))]
+    tables[:1] = [replace(first, notes=[*first.notes, *behind]) for first in tables[:1]]
     for folder in folders:
         tables += [
             replace(t, title=f"{folder}: {t.title}") if len(folders) > 1 else t
@@ -345,6 +348,9 @@ def _json(folders: Sequence[str | Path], runs: Sequence[Run], rows: Sequence[Pub
     turns = {str(folder): found for folder in folders if (found := read_study(folder, "turns.json"))}
     studied = {str(folder): perplexities(folder, read_results(folder)) for folder in folders}
     content |= {"turns": turns} if turns else {}
+    behind = {str(folder): ungraded(folder, read_results(folder)) for folder in folders}
+    behind = {folder: {path.stem: count for path, count in found.items()} for folder, found in behind.items() if found}
+    content |= {"not_graded": behind} if behind else {}
     for name, part in (("perplexity", 0), ("perplexity_stale", 1)):
         found = {folder: both[part] for folder, both in studied.items() if both[part]}
         content |= {name: found} if found else {}
