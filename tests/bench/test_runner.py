@@ -140,6 +140,22 @@ def test_samples_that_the_data_file_does_not_know_are_named(
             attempt()
 
 
+@pytest.mark.parametrize("damage", [b'{"task_id": "1", "case": 1, "sam', b"\xff\xfe", b"[]", b'{"task_id": "1"}'])
+def test_a_damaged_line_is_removed_and_its_sample_drawn_again(tmp_path: Path, mtpb: Benchmark, damage: bytes) -> None:
+    folder = tmp_path / "run"
+    draw(folder, mtpb, Listed(mixed), n=2)
+    path = samples_path(folder, "multi", 0.2)
+    whole = path.read_bytes()
+    lines = whole.splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], damage, *lines[4:]]) + b"\n")
+    for attempt in (lambda: draw(folder, mtpb, Listed(mixed), n=2), lambda: grade(folder, mtpb, "strict")):
+        with pytest.raises(UserError, match=r"Line 4 of .*; remove the line, and .* draws its sample again\."):
+            attempt()
+    path.write_bytes(b"\n".join([*lines[:3], *lines[4:]]) + b"\n")
+    draw(folder, mtpb, Listed(mixed), n=2)
+    assert path.read_bytes() == whole
+
+
 def test_at_temperature_0_one_sample_is_drawn(tmp_path: Path, mtpb: Benchmark) -> None:
     draw(tmp_path / "run", mtpb, Listed(), n=3, temperatures=(0.0, 1.0))
     assert len([line for line in said if "temperature 0" in line]) == 1

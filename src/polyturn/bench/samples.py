@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 from polyturn.bench.script import PROTOCOL
 from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
-from polyturn.utils.jsonl import read_jsonl
+from polyturn.utils.jsonl import Journal, read_jsonl
 from polyturn.utils.lock import hold
 
 SCHEMA = 2
 WHOLE = "0/1"  # the shard that is all of a run
+REMEDY = "remove the line, and the same `polyturn bench run` draws its sample again"  # of a damaged line
 
 
 class Key(NamedTuple):
@@ -78,7 +79,7 @@ def from_json(record: Mapping[str, Any], where: str) -> Sample:
         if not whole or not all(type(n) is int for n in key[1:]):
             raise TypeError
     except (KeyError, TypeError):
-        raise UserError(f"{where} is not a sample of this version; remove the line to have it drawn anew.") from None
+        raise UserError(f"{where} is not a sample of this version; {REMEDY}.") from None
     return Sample(key, record["completion"], codes, ended_by, tokens)
 
 
@@ -87,10 +88,16 @@ def samples_path(folder: Path, mode: str, temperature: float | None) -> Path:
     return folder / "samples" / (f"{mode}.jsonl" if temperature is None else f"{mode}-t{temperature!r}.jsonl")
 
 
+def whole_samples(path: Path) -> list[Sample]:
+    """The samples of a file that a run wrote; what a kill left of a last line is taken off. Raises like `read_samples`."""
+    with Journal(path, REMEDY):
+        return list(read_samples(path))
+
+
 def read_samples(path: Path) -> Iterator[Sample]:
     """The samples of a file that a run wrote. Raises UserError like `from_json`, and for a sample there twice."""
     seen: set[Key] = set()
-    for number, record in read_jsonl(path):
+    for number, record in read_jsonl(path, REMEDY):
         sample = from_json(record, f"Line {number} of {path}")
         if sample.key in seen:
             raise UserError(f"Line {number} of {path} repeats a sample; remove one of the two lines.")

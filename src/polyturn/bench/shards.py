@@ -21,9 +21,9 @@ from polyturn.bench.samples import (
     Sample,
     locked,
     open_run,
-    read_samples,
     read_settings,
     samples_path,
+    whole_samples,
 )
 from polyturn.utils.atomic import replacing, write_text
 from polyturn.utils.errors import UserError
@@ -104,8 +104,7 @@ def _together(paths: Sequence[Path]) -> list[Sample]:
     """The samples of all files in the order of their keys; grading brings them into the benchmark's."""
     found: dict[Key, tuple[Sample, Path]] = {}
     for path in filter(Path.exists, paths):
-        _whole_lines(path)
-        for sample in read_samples(path):
+        for sample in whole_samples(path):
             there, elsewhere = found.setdefault(sample.key, (sample, path))
             if there != sample:
                 raise UserError(
@@ -140,7 +139,7 @@ def _missing(samples: Sequence[Sample], parts: Sequence[Path], cases: int) -> st
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """The lines of a file, after what a kill left of a last one was taken off."""
+    """The lines of a file of verdicts, after what a kill left of a last one was taken off."""
     if not path.exists():
         return []
     with Journal(path):
