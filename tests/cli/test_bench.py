@@ -1,11 +1,14 @@
 """`polyturn bench`: what is refused before anything is drawn or written, and `bench check`."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
+from polyturn.bench.samples import Settings, open_run, samples_path
 from polyturn.cli.main import main
+from polyturn.hub.catalogue import DEFAULT
 
 TASK = {
     "task_id": "made/0",
@@ -49,6 +52,25 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert says in told
     assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_out_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("dear")
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "one.txt").write_text("dear")
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()
+    other = Settings("humaneval", digest, DEFAULT, "of the model", None, 0.95, 512, seed=5)
+    open_run(tmp_path / "run", other)
+    samples_path(tmp_path / "run", "single", 0.2).parent.mkdir()
+    samples_path(tmp_path / "run", "single", 0.2).write_text("{}\n")
+    says = {"file": "is a file; name a folder", "letters": "holds files but no run", "run": "run with seed 5, not 0"}
+    for name, said in says.items():
+        assert main(["bench", "run", "humaneval", "--data", str(data), "--out", str(tmp_path / name)]) == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert len(told.splitlines()) == 1  # no word of loading
 
 
 def test_a_file_whose_own_solutions_pass(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ of a case from 0, `case` the cases of a problem from 1, `turn` says which turn a
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -178,10 +178,11 @@ def open_run(folder: Path, settings: Settings) -> None:
         write_text(path, json.dumps({"schema": SCHEMA, **asdict(settings)}, indent=2) + "\n")
 
 
-def check_run(folder: Path, settings: Settings) -> None:
+def check_run(folder: Path, settings: Settings, unknown: Collection[str] = ()) -> None:
     """Raise UserError where a folder holds a run with other settings, or something else.
 
-    A run without a sample, as an endpoint's wrong address leaves one, binds nobody.
+    A run without a sample, as an endpoint's wrong address leaves one, binds nobody. unknown: names of settings that are
+    not known yet, and not compared.
     """
     if not (folder / "run.json").exists():
         if foreign_files(folder):
@@ -191,7 +192,7 @@ def check_run(folder: Path, settings: Settings) -> None:
         return
     there = asdict(read_settings(folder))
     for name, wanted in asdict(settings).items():
-        if there[name] != wanted and name != "drawn_with":
+        if there[name] != wanted and name not in ("drawn_with", *unknown):
             told = f"{folder} holds a run with {name} {there[name]}, not {wanted}"
             raise UserError(f"{told}; choose a new folder, or remove this one.")
 

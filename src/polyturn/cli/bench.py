@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -108,9 +108,10 @@ def run(
     from polyturn.bench.download import fetch
     from polyturn.bench.grading import grade_run
     from polyturn.bench.runner import draw_run
-    from polyturn.bench.samples import Settings
+    from polyturn.bench.samples import Settings, check_run
     from polyturn.bench.shards import parse_shard
     from polyturn.engine.types import Sampling
+    from polyturn.hub.catalogue import DEFAULT
 
     if n < 1:
         raise UserError(f"--n is {n}; draw at least one sample.")
@@ -128,15 +129,13 @@ def run(
         Sampling(heat, top_p)  # raises what is out of its range
     parse_shard(shard)
     conditions = grading.conditions()
-    if grade:
-        _check_sandbox(conditions)
-    completer = _completer(model, endpoint, chat, concurrency, requests_per_minute)
+    remote = _endpoint(endpoint, model, chat, concurrency, requests_per_minute) if endpoint is not None else None
     settings = Settings(
         benchmark=benchmark,
         data=chosen.digest,
-        model=completer.name,
-        digest=completer.digest or None,
-        endpoint=getattr(completer, "base", None),
+        model=DEFAULT if model is None else model,
+        digest=None,
+        endpoint=remote.base if remote else None,
         top_p=top_p,
         max_tokens=chosen.max_tokens,
         seed=seed,
@@ -144,6 +143,11 @@ def run(
         shard=shard,
         drawn_with=_versions("polyturn", *(() if endpoint else ("jax", "numpy", "tokenizers"))),
     )
+    check_run(out, settings, unknown=("digest",))  # before the model is loaded, which takes a while
+    if grade:
+        _check_sandbox(conditions)
+    completer = remote or _load(settings.model)
+    settings = replace(settings, digest=completer.digest or None)
     with _stoppable(out):
         draw_run(out, chosen, completer, settings, asked, heats, n, _say)
         _say_usage(completer)
@@ -293,22 +297,21 @@ def _say_usage(completer: "Completer") -> None:
         _say(f"The endpoint counted {usage.prompt_tokens} tokens of prompts and {usage.completion_tokens} of samples.")
 
 
-def _completer(
-    model: str | None, endpoint: str | None, chat: bool, concurrency: int, requests_per_minute: float | None
-) -> "Completer":
-    if endpoint is None:
-        from polyturn.api import load
-        from polyturn.hub.catalogue import DEFAULT
+def _load(model: str) -> "Completer":
+    from polyturn.api import load
 
-        _say(f"Loading {model or DEFAULT}.")
-        return load(model, strict=True)
+    _say(f"Loading {model}.")
+    return load(model, strict=True)
+
+
+def _endpoint(
+    url: str, model: str | None, chat: bool, concurrency: int, requests_per_minute: float | None
+) -> "Endpoint":
     from polyturn.synthesis.endpoint import Endpoint
 
     if model is None:
         raise UserError("Say with --model which of the endpoint's models to ask.")
-    return Endpoint(
-        endpoint, model, chat=chat, concurrency=concurrency, requests_per_minute=requests_per_minute, say=_say
-    )
+    return Endpoint(url, model, chat=chat, concurrency=concurrency, requests_per_minute=requests_per_minute, say=_say)
 
 
 def _report(
@@ -371,3 +374,4 @@ if TYPE_CHECKING:
     from polyturn.bench.benchmarks import Benchmark, Grader
     from polyturn.bench.grading import Conditions
     from polyturn.synthesis.completer import Completer
+    from polyturn.synthesis.endpoint import Endpoint
