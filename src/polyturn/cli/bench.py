@@ -1,6 +1,7 @@
 """`polyturn bench`: draw samples of a benchmark, grade them, report; check a data file; put shards together."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from polyturn.utils.errors import UserError
+from polyturn.utils.signals import on_signal
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,11 @@ def run(
         drawn_with=_versions("polyturn", *(() if endpoint else ("jax", "numpy", "tokenizers"))),
     )
     check_run(out, settings, unknown=("digest",))  # before the model is loaded, which takes a while
-    if grade:
-        _check_sandbox(conditions)
-    completer = remote or _load(settings.model)
-    settings = replace(settings, digest=completer.digest or None)
-    with _stoppable(out):
+    with _stoppable():
+        if grade:
+            _check_sandbox(conditions)
+        completer = remote or _load(settings.model)
+        settings = replace(settings, digest=completer.digest or None)
         draw_run(out, chosen, completer, settings, asked, heats, n, _say)
         _say_usage(completer)
         if not grade:
@@ -204,10 +206,10 @@ def grade(
         folder, name = out, benchmark
     chosen = read_benchmark(name, fetch(data, data_digest))  # pyright: ignore[reportArgumentType]
     marks = grading.chosen(chosen)
-    if not samples.is_dir():
-        _check_sandbox(conditions)
-        take_samples(samples, folder, chosen)
-    with _stoppable(folder):
+    with _stoppable():
+        if not samples.is_dir():
+            _check_sandbox(conditions)
+            take_samples(samples, folder, chosen)
         grade_run(folder, chosen, marks, conditions, _say)
     _tell(folder)
 
@@ -356,13 +358,21 @@ def _tell(folder: Path) -> None:
 
 
 @contextmanager
-def _stoppable(folder: Path) -> Iterator[None]:
-    """Let Ctrl-C end the work with a word on how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _say(f"\nStopped. What is done so far is in {folder}; the same command goes on.")
-        sys.exit(130)
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C, and SIGTERM from a scheduler, end the work with a word on how to go on.
+
+    At once, unlike training: each sample and verdict is kept as soon as it is there.
+    """
+
+    def stop(number: signal.Signals) -> None:
+        raise KeyboardInterrupt(number)  # so that what tidies up after Ctrl-C does so here
+
+    with on_signal(stop, signal.SIGTERM):
+        try:
+            yield
+        except KeyboardInterrupt as stopped:
+            _say("\nStopped; nothing that was finished is lost, and the same command goes on.")
+            sys.exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT))
 
 
 def _say(sentence: str) -> None:
