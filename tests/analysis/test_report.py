@@ -122,6 +122,12 @@ def test_a_partial_run_says_so_to_programs(tmp_path: Path) -> None:
     assert (row["partial"], row["missing"]) == ("true", "13")
 
 
+@pytest.mark.parametrize("chat", [True, False])
+def test_csv_says_yes_and_no_as_json_does(tmp_path: Path, chat: bool) -> None:
+    (row,) = csv.DictReader(StringIO(report([written(tmp_path, run(LOW, settings={"chat": chat}))], "csv")))
+    assert (json.loads(row["chat"]), json.loads(row["partial"])) == (chat, False)
+
+
 def test_a_shard_says_so(tmp_path: Path) -> None:
     parts = [run(LOW, drop=40, settings={"shard": f"{number}/2"}) for number in range(2)]
     one, other = (written(tmp_path / f"part{number}", part) for number, part in enumerate(parts))

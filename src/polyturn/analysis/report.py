@@ -395,10 +395,11 @@ def _csv(runs: Sequence[Run]) -> str:
 def _row(run: Run, ks: Iterable[int]) -> dict[str, object]:
     plain = "benchmark model mode grader temperature n problems cases samples missing too_long".split()
     row: dict[str, object] = {name: getattr(run, name) for name in plain}
-    row |= {"partial": str(run.partial).lower(), "model_digest": run.key.digest, "data_digest": run.key.data}
+    row |= {"partial": run.partial, "model_digest": run.key.digest, "data_digest": run.key.data}
     row |= {name: run.settings.get(name) for name in ("shard", *SAMPLING)}
     rates = {"pass_rate": (run.pass_rate, run.ci95), "fair_pass_rate": (run.fair_pass_rate, run.fair_ci95)}
     rates |= {f"pass_at_{k}": (run.pass_at.get(str(k)), run.pass_at_ci95.get(str(k))) for k in ks}
     for name, (rate, ends) in rates.items():
         row |= {name: rate, f"{name}_low": ends and ends[0], f"{name}_high": ends and ends[1]}
-    return {**row, "baseline": run.baseline, "fair_baseline": run.fair_baseline}
+    row |= {"baseline": run.baseline, "fair_baseline": run.fair_baseline}
+    return {name: json.dumps(value) if isinstance(value, bool) else value for name, value in row.items()}
