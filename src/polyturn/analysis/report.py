@@ -20,7 +20,7 @@ from typing import Any, Literal
 from polyturn.analysis.compare import Best, Comparison, best_temperatures, compare, differing
 from polyturn.analysis.published import Published, is_published_data, protocol, published
 from polyturn.analysis.studies import perplexities, read_study, study_tables
-from polyturn.analysis.tables import Table, to_markdown, to_terminal
+from polyturn.analysis.tables import Table, heat, to_markdown, to_terminal
 from polyturn.analysis.ungraded import notes_on_ungraded, ungraded
 from polyturn.bench.benchmarks import place
 from polyturn.bench.grading import KS
@@ -133,7 +133,7 @@ def _rates(title: str, runs: Sequence[Run], name: Name) -> Table:
         [
             name(run) + ("*" if run.partial else "") + ("†" if run.too_long else ""),
             run.mode,
-            _heat(run),
+            heat(run.temperature),
             str(run.n),
             _rate(run.pass_rate, run.ci95),
             *([_percent(run.baseline)] if guess else []),
@@ -171,7 +171,7 @@ def _shard_notes(runs: Iterable[Run], name: Name) -> list[str]:
 
 def _partial_notes(runs: Iterable[Run], name: Name) -> list[str]:
     return [
-        f"* partial: {run.missing} of {run.missing + run.samples} samples of {name(run)}, {run.mode}, T {_heat(run)}, "
+        f"* partial: {run.missing} of {run.missing + run.samples} samples of {name(run)}, {run.mode}{_at(run)}, "
         f"are missing; its scores are over the {run.problems} problems and {run.cases} cases that are there."
         for run in runs
         if run.partial
@@ -180,7 +180,7 @@ def _partial_notes(runs: Iterable[Run], name: Name) -> list[str]:
 
 def _context_notes(runs: Iterable[Run], name: Name) -> list[str]:
     return [
-        f"† context too short: {run.too_long} of {run.samples} samples of {name(run)}, {run.mode}, T {_heat(run)}, did "
+        f"† context too short: {run.too_long} of {run.samples} samples of {name(run)}, {run.mode}{_at(run)}, did "
         "not fit into the model's context; they were not run, and count as not passed."
         for run in runs
         if run.too_long
@@ -209,9 +209,9 @@ def _pass_at(title: str, best: Sequence[Best], runs: Sequence[Run], name: Name) 
 
 
 def _best_cell(choice: Best) -> str:
-    heat = f" T {_heat(choice.run)}" if len(choice.runs) > 1 else ""
+    at = f" T {heat(choice.run.temperature)}" if len(choice.runs) > 1 else ""
     mark = "*" if choice.run.partial else ""
-    return f"{_percent(choice.pass_at)}{mark}{heat}\n{_ends(choice.ci95)}"
+    return f"{_percent(choice.pass_at)}{mark}{at}\n{_ends(choice.ci95)}"
 
 
 def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Comparison], Run], name: Name) -> Table:
@@ -227,7 +227,7 @@ def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Co
             [
                 name(run) + marks,
                 run.mode,
-                _heat(run),
+                heat(run.temperature),
                 str(result.problems),
                 f"{100 * result.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
                 "<0.001" if result.p_value < 0.001 else f"{result.p_value:.3f}",
@@ -240,7 +240,7 @@ def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Co
     ]
     notes += ["* partial, see above."] if any(c.a.partial or c.b.partial for c in compared) else []
     notes += [
-        f"‡ {name(c.a)} and {name(c.b)}, T {_heat(c.a)}, also differ in {', '.join(c.settings)}."
+        f"‡ {name(c.a)} and {name(c.b)}{_at(c.a)} also differ in {', '.join(c.settings)}."
         for c in compared
         if c.settings
     ]
@@ -293,8 +293,9 @@ def _by[T, K](items: Iterable[T], key: Callable[[T], K]) -> list[tuple[K, list[T
     return list(groups.items())
 
 
-def _heat(run: Run) -> str:
-    return "–" if run.temperature is None else repr(run.temperature)
+def _at(run: Run) -> str:
+    """The temperature in a sentence; nothing where it is not known."""
+    return "" if run.temperature is None else f" at T {run.temperature!r}"
 
 
 def _percent(rate: float | None) -> str:
