@@ -33,7 +33,7 @@ def notes_on_ungraded(folder: str | Path, runs: Iterable[Run]) -> list[str]:
     """A sentence for each such file."""
     remedy = f"`polyturn bench grade {folder}` with the data file brings the scores up to date."
     return [
-        f"{count} samples in {path} are not graded yet; {remedy}"
+        f"Not graded yet: {count} of the samples in {path}; {remedy}"
         if count
         else f"The samples in {path} have changed since they were graded; {remedy}"
         for path, count in ungraded(folder, runs).items()

@@ -80,9 +80,9 @@ class Benchmark(Protocol):
         ...
 
     def baseline(self, grader: Grader, cases: Collection[tuple[str, int]]) -> Baseline | None:
-        """What always guessing a problem's commonest answer scores on these cases, each a task's id and a number from 1.
+        """What always guessing a problem's commonest answer scores on these cases; None where that has no meaning.
 
-        None where that has no meaning.
+        A case is the id of its task and its number, from 1.
         """
         ...
 

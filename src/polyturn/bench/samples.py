@@ -89,7 +89,7 @@ def samples_path(folder: Path, mode: str, temperature: float | None) -> Path:
 
 
 def whole_samples(path: Path) -> list[Sample]:
-    """The samples of a file that a run wrote; what a kill left of a last line is taken off. Raises like `read_samples`."""
+    """`read_samples` of a file that nobody writes to, after what a kill left of a last line was taken off."""
     with Journal(path, REMEDY):
         return list(read_samples(path))
 

@@ -135,7 +135,7 @@ def _missing(samples: Sequence[Sample], parts: Sequence[Path], cases: int) -> st
     missing = n * max(cases, len({key[:2] for key in keys})) - len(keys)
     held = Counter(shard_of(key, len(parts)) for key in keys)
     holds = ", ".join(f"{part} holds {held[number]}" for number, part in enumerate(parts))
-    return f"at least {missing} samples are missing of {n} a case ({holds})" if missing else ""
+    return f"{missing} or more samples are missing of {n} a case ({holds})" if missing else ""
 
 
 def _whole_lines(path: Path) -> list[str]:
