@@ -267,7 +267,7 @@ def test_guesses_are_over_the_cases_of_the_run(tmp_path: Path, mtpb: Benchmark) 
     samples = samples_path(tmp_path / "run", "multi", 0.2)
     samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:3]))
     partial = grade(tmp_path / "run", mtpb, "strict")["multi", "strict"]
-    assert (partial.cases, partial.baseline) == (3, 0.75)  # of the second problem one case is left, which a guess passes
+    assert (partial.cases, partial.baseline) == (3, 0.75)  # a guess passes the one case of the second problem
 
 
 def test_the_files_own_solutions_pass(tmp_path: Path, mtpb: Benchmark) -> None:
