@@ -110,7 +110,7 @@ def test_a_k_that_is_absent_is_named_with_the_reason(tmp_path: Path) -> None:
 def test_a_partial_run_says_so_in_words(tmp_path: Path, format: Format) -> None:
     text = " ".join(report([written(tmp_path, run(LOW, drop=13))], format).split())
     assert "micro*" in text.replace("\\", "")
-    assert "13 of 80 samples of micro, multi, T 0.2, are missing" in text
+    assert "13 of 80 samples of micro, multi at T 0.2, are missing" in text
     assert "over the 7 problems and 7 cases that are there" in text
 
 
@@ -120,6 +120,27 @@ def test_a_partial_run_says_so_to_programs(tmp_path: Path) -> None:
     assert (record["partial"], record["missing"], record["problems"]) == (True, 13, 7)
     (row,) = csv.DictReader(StringIO(report([folder], "csv")))
     assert (row["partial"], row["missing"]) == ("true", "13")
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_csv_says_yes_and_no_as_json_does(tmp_path: Path, chat: bool) -> None:
+    (row,) = csv.DictReader(StringIO(report([written(tmp_path, run(LOW, settings={"chat": chat}))], "csv")))
+    assert (json.loads(row["chat"]), json.loads(row["partial"])) == (chat, False)
+
+
+def test_a_shard_says_so(tmp_path: Path) -> None:
+    parts = [run(LOW, drop=40, settings={"shard": f"{number}/2"}) for number in range(2)]
+    one, other = (written(tmp_path / f"part{number}", part) for number, part in enumerate(parts))
+    whole = written(tmp_path / "whole", run(LOW, settings={"shard": "0/1"}))
+    for format in ("table", "markdown"):
+        text = " ".join(report([one], format, width=200).split())
+        assert text.count("micro is shard 0/2, a part of a run") == 1
+        assert "shard" not in report([whole], format, width=200)
+    assert [as_json(folder)["runs"][0]["settings"]["shard"] for folder in (one, whole)] == ["0/2", "0/1"]
+    (row,) = csv.DictReader(StringIO(report([one], "csv")))
+    assert row["shard"] == "0/2"
+    with pytest.raises(UserError, match="put shards together with `polyturn bench merge`"):
+        report([one, other])
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -235,7 +256,7 @@ def test_two_seeds_stand_side_by_side(tmp_path: Path) -> None:
     assert difference["settings_differ"] == ["seed"]
     text = report([one, two], "table", width=200)
     assert "micro seed=1‡" in text
-    assert "‡ micro seed=1 and micro seed=0, T 0.2, also differ in seed." in text
+    assert "‡ micro seed=1 and micro seed=0 at T 0.2 also differ in seed." in text
     rows = list(csv.DictReader(StringIO(report([one, two], "csv"))))
     assert [row["seed"] for row in rows] == ["0", "1"]
 
@@ -244,7 +265,7 @@ def test_models_drawn_with_other_settings_are_compared_with_a_note(tmp_path: Pat
     base = written(tmp_path / "base", seeded(0))
     tuned, alike = (written(tmp_path / f"tuned{s}", seeded(s, HIGH, model=f"tuned{s}")) for s in (1, 0))
     text = " ".join(report([base, tuned], "table", width=200).split())
-    assert "‡ tuned1 and micro, T 0.2, also differ in seed." in text
+    assert "‡ tuned1 and micro at T 0.2 also differ in seed." in text
     assert "‡" not in report([base, alike], "table", width=200)
     assert "seed=" not in text
 
@@ -284,27 +305,52 @@ def test_a_study_of_other_samples_is_left_out_and_that_is_said(tmp_path: Path) -
     assert as_json(folder)["perplexity_stale"] == {str(folder): ["multi"]}
 
 
-def test_what_ended_texts_is_told_for_each_mode(tmp_path: Path) -> None:
+def test_the_oracle_is_not_studied_and_that_is_said(tmp_path: Path) -> None:
+    multi = run(LOW)
+    (tmp_path / "perplexity.json").write_text(json.dumps({"schema": 1, "runs": [perplexity_of(multi)]}))
+    for runs, said in (((multi,), False), ((multi, run(LOW, mode="oracle")), True)):
+        assert ("oracle is not there: its turns" in report([written(tmp_path, *runs)], "table", width=300)) == said
+
+
+def test_turns_and_what_ended_them_are_told_for_each_mode_and_temperature(tmp_path: Path) -> None:
     turn = {"turn": 1, "written": 4, "alive": 3, "broke": {"name": 1}, "blamed": 1}
     tables = [
         {
             **{
                 "mode": mode,
-                "temperature": 0.2,
+                "temperature": temperature,
                 "grader": "strict",
                 "outcomes": {"passed": 4},
                 "unknown": {"timeout": 2},
             },
             "turns": [{**turn, "ended_by": {rule: {"samples": 4, "passed": 1}}}],
         }
-        for mode, rule in (("multi", "length"), ("single", "second print"))
+        for mode, temperature, rule in (
+            ("multi", 10.0, "length"),
+            ("multi", 0.2, "length"),
+            ("single", 0.2, "second print"),
+            ("given", None, "itself"),
+        )
     ]
     (tmp_path / "turns.json").write_text(json.dumps({"schema": 1, "runs": tables}))
     text = report([written(tmp_path, run(LOW))], "markdown")
     found = markdown_tables(text)
-    assert found["What ended turns, mode multi, T 0.2"][1] == ["length", "4", "25.0"]
-    assert found["What ended turns, mode single, T 0.2"][1] == ["second print", "4", "25.0"]
-    assert "a turn that is not known (timeout 2)" in text
+    heats = ["0.2", "10.0"]
+    assert found["Turn by turn, mode multi"][1:] == [[heat, "1", "4", "75.0", "1", "name 1"] for heat in heats]
+    assert found["What ended turns, mode multi"][1:] == [[heat, "length", "4", "25.0"] for heat in heats]
+    assert found["What ended turns, mode single"][1:] == [["0.2", "second print", "4", "25.0"]]
+    assert found["What ended turns, mode given"][1:] == [["unknown", "itself", "4", "25.0"]]
+    assert "a turn that is not known (T 0.2: timeout 2; T 10.0: timeout 2)" in text
+
+
+def test_a_temperature_that_is_not_known_is_said_in_words(tmp_path: Path) -> None:
+    seeds = [run(LOW, drop=1, mode="given", temperature=None, settings={"seed": seed}) for seed in (0, 1)]
+    folders = [written(tmp_path / str(seed), each) for seed, each in enumerate(seeds)]
+    text = " ".join(report(folders, "table", width=200).split())
+    assert "micro seed=0* given unknown 10" in text
+    assert "1 of 80 samples of micro seed=0, given, are missing" in text
+    assert "‡ micro seed=1 and micro seed=0 also differ in seed." in text
+    assert "T –" not in text
 
 
 # ---- published scores

@@ -173,6 +173,33 @@ def test_results_of_other_graders_stay_while_the_samples_do(tmp_path: Path, mtpb
     assert set(grade(tmp_path / "run", mtpb, "original")) == {("multi", "original")}
 
 
+def test_a_report_says_what_is_not_graded_yet(tmp_path: Path, mtpb: Benchmark) -> None:
+    folder = tmp_path / "run"
+
+    def told() -> tuple[str, dict[str, int]]:
+        text = " ".join(report([folder], "table", width=500).split())
+        return text, json.loads(report([folder], "json")).get("not_graded", {}).get(str(folder), {})
+
+    draw(folder, mtpb, Listed(), ("multi", "oracle"), n=1)
+    grade(folder, mtpb, "strict", "original")
+    with samples_path(folder, "multi", 0.2).open("a") as file:
+        file.write('{"task_id": "1", "ca')  # of a run at work
+    text, counts = told()
+    assert "graded" not in text.lower()
+    assert counts == {}
+    draw(folder, mtpb, Listed(), ("multi", "oracle", "single"), n=3)
+    text, counts = told()
+    assert counts == {"multi-t0.2": 8, "oracle-t0.2": 12, "single-t0.2": 12}
+    path = samples_path(folder, "multi", 0.2)
+    assert f"Not graded yet: 8 of the samples in {path}; `polyturn bench grade" in text
+    grade(folder, mtpb, "strict")
+    assert told()[1] == {}
+    path.write_text(path.read_text().replace("upper", "lower"))
+    text, counts = told()
+    assert counts == {"multi-t0.2": 0}
+    assert f"The samples in {path} have changed since they were graded; `polyturn bench grade" in text
+
+
 def test_limits_are_those_in_force(tmp_path: Path, mtpb: Benchmark) -> None:
     draw(tmp_path / "run", mtpb, Listed(), n=1)
     runs = grade(tmp_path / "run", mtpb, "strict", "original")
@@ -226,16 +253,21 @@ def test_what_the_sandbox_fails_on_is_tried_again_and_then_missing(
     assert grade(tmp_path / "run", mtpb, "strict")["multi", "strict"].missing == 0
 
 
-def test_guesses_are_over_the_problems_of_the_run(tmp_path: Path, mtpb: Benchmark) -> None:
+def test_guesses_are_over_the_cases_of_the_run(tmp_path: Path, mtpb: Benchmark) -> None:
     draw(tmp_path / "run", mtpb, Listed(), ("multi", "oracle"), n=1)
     runs = grade(tmp_path / "run", mtpb, "strict")
     assert {mode: run.baseline for (mode, _), run in runs.items()} == {"multi": 0.5, "oracle": 0.5}
     path = problems_file(tmp_path)
     path.write_text(path.read_text().replace('"outputs": [[4, 8], []]', '"outputs": [[], []]'))
     guessed = read_benchmark("mtpb", path)
-    assert [guessed.baseline("strict", only) for only in (["1"], ["2"], ["1", "2"])] == [
-        Baseline(rate, rate) for rate in (1.0, 0.5, 0.75)
+    one, two = [("1", 1), ("1", 2)], [("2", 1), ("2", 2)]
+    assert [guessed.baseline("strict", only) for only in (one, two, one + two, two[:1], one + two[1:])] == [
+        Baseline(rate, rate) for rate in (1.0, 0.5, 0.75, 1.0, 1.0)
     ]
+    samples = samples_path(tmp_path / "run", "multi", 0.2)
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:3]))
+    partial = grade(tmp_path / "run", mtpb, "strict")["multi", "strict"]
+    assert (partial.cases, partial.baseline) == (3, 0.75)  # a guess passes the one case of the second problem
 
 
 def test_the_files_own_solutions_pass(tmp_path: Path, mtpb: Benchmark) -> None:

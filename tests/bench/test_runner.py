@@ -140,6 +140,22 @@ def test_samples_that_the_data_file_does_not_know_are_named(
             attempt()
 
 
+@pytest.mark.parametrize("damage", [b'{"task_id": "1", "case": 1, "sam', b"\xff\xfe", b"[]", b'{"task_id": "1"}'])
+def test_a_damaged_line_is_removed_and_its_sample_drawn_again(tmp_path: Path, mtpb: Benchmark, damage: bytes) -> None:
+    folder = tmp_path / "run"
+    draw(folder, mtpb, Listed(mixed), n=2)
+    path = samples_path(folder, "multi", 0.2)
+    whole = path.read_bytes()
+    lines = whole.splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], damage, *lines[4:]]) + b"\n")
+    for attempt in (lambda: draw(folder, mtpb, Listed(mixed), n=2), lambda: grade(folder, mtpb, "strict")):
+        with pytest.raises(UserError, match=r"Line 4 of .*; remove the line, and .* draws its sample again\."):
+            attempt()
+    path.write_bytes(b"\n".join([*lines[:3], *lines[4:]]) + b"\n")
+    draw(folder, mtpb, Listed(mixed), n=2)
+    assert path.read_bytes() == whole
+
+
 def test_at_temperature_0_one_sample_is_drawn(tmp_path: Path, mtpb: Benchmark) -> None:
     draw(tmp_path / "run", mtpb, Listed(), n=3, temperatures=(0.0, 1.0))
     assert len([line for line in said if "temperature 0" in line]) == 1
@@ -170,6 +186,23 @@ def test_samples_of_other_settings_are_never_mixed(tmp_path: Path, mtpb: Benchma
     given = replace(settings(mtpb), **other)
     with pytest.raises(UserError, match=f"with {next(iter(other))}"):
         runner.draw_run(tmp_path / "run", mtpb, Listed(), given, ("multi",), (0.2,), 2, said.append)
+
+
+def test_a_run_without_a_sample_binds_nobody(tmp_path: Path, mtpb: Benchmark) -> None:
+    def unreachable(text: str, seed: int) -> str:
+        raise UserError("Nobody answers.")
+
+    wrong = replace(settings(mtpb), endpoint="http://hots/v1")
+    with pytest.raises(UserError, match="Nobody answers"):
+        runner.draw_run(tmp_path / "run", mtpb, Listed(unreachable), wrong, ("single",), (0.2,), 1, said.append)
+    draw(tmp_path / "run", mtpb, Listed(), ("multi",), n=1)
+    draw(tmp_path / "right", mtpb, Listed(), ("multi",), n=1)
+    for folder in ("run", "right"):
+        assert grade(tmp_path / folder, mtpb, "strict")["multi", "strict"].pass_rate == 1.0
+    results = [(tmp_path / folder / "results.json").read_bytes() for folder in ("run", "right")]
+    assert results[0] == results[1]
+    with pytest.raises(UserError, match="holds a run with endpoint"):
+        runner.draw_run(tmp_path / "run", mtpb, Listed(), wrong, ("multi",), (0.2,), 1, said.append)
 
 
 def test_an_oracle_without_reference_code_says_so(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def test_a_shard_graded_alone_says_what_it_is(
     draw(tmp_path / "part", mtpb, Listed(), n=2, shard="1/2")
     data = str(tmp_path / "problems.jsonl")
     assert main(["bench", "grade", str(tmp_path / "part"), "--data", data, "--graders", "strict"]) == 0
-    assert "This is shard 1/2, a part of the run; `polyturn bench merge`" in capsys.readouterr().err
+    told = " ".join(capsys.readouterr().out.split())
+    assert "listed is shard 1/2, a part of a run" in told
+    assert "`polyturn bench merge` puts all parts together" in told
 
 
 def test_more_samples_in_shards_are_each_drawn_once(tmp_path: Path, mtpb: Benchmark) -> None:
@@ -57,6 +59,67 @@ def test_more_samples_in_shards_are_each_drawn_once(tmp_path: Path, mtpb: Benchm
     for folder in ("whole", "merged"):
         grade(tmp_path / folder, mtpb, "strict")
     assert files(tmp_path / "merged") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("graded", [True, False])
+@pytest.mark.parametrize("mode", ["multi", "oracle"])
+def test_a_merge_of_an_unfinished_shard_says_what_is_missing(
+    tmp_path: Path, mtpb: Benchmark, graded: bool, mode: Mode
+) -> None:
+    parts = two_parts(tmp_path, mtpb, mode)
+    unfinished = samples_path(parts[1], mode, 0.2)
+    lines = unfinished.read_text().splitlines(keepends=True)
+    unfinished.write_text("".join(lines[: len(lines) // 2]))  # those of the first cases
+    said.clear()
+    if graded:
+        grade(parts[0], mtpb, "strict")
+    shards.merge([parts[1], parts[0]], tmp_path / "merged", said.append)
+    run = grade(tmp_path / "merged", mtpb, "strict")[mode, "strict"]
+    there = [len(whole_samples(part, mode)) for part in parts]
+    if mode == "multi":
+        assert run.missing == 16 - sum(there)
+    (sentence,) = said
+    missing = (16 if mode == "multi" else 8) - sum(there)
+    holds = f"({parts[0]} holds {there[0]}, {parts[1]} holds {there[1]})"
+    assert sentence.startswith(f"{mode}-t0.2: {missing} or more samples are missing of 4 a case {holds}; ")
+    draw(tmp_path / "merged", mtpb, Listed(mixed), (mode,), n=4)  # this and the next line are what it advises
+    two_parts(tmp_path, mtpb, mode)
+    said.clear()
+    shards.merge(parts, tmp_path / "again", said.append)
+    assert said == []
+    for folder in ("merged", "again"):
+        assert grade(tmp_path / folder, mtpb, "strict")[mode, "strict"].missing == 0
+    assert files(tmp_path / "merged") == files(tmp_path / "again")
+
+
+def two_parts(folder: Path, benchmark: Benchmark, mode: Mode) -> list[Path]:
+    """Two shards, as far as they were not drawn before."""
+    parts = [folder / "part0", folder / "part1"]
+    for number, part in enumerate(parts):
+        draw(part, benchmark, Listed(mixed), (mode,), n=4, shard=f"{number}/2")
+    return parts
+
+
+def whole_samples(folder: Path, mode: Mode) -> set[Key]:
+    return {sample.key._replace(turn=0) for sample in read_samples(samples_path(folder, mode, 0.2))}
+
+
+def test_a_graded_shard_knows_the_cases_that_no_shard_holds(tmp_path: Path, mtpb: Benchmark) -> None:
+    parts = [tmp_path / "part0", tmp_path / "part1"]
+    for number, part in enumerate(parts):
+        draw(part, mtpb, Listed(), n=1, shard=f"{number}/2")
+    samples_path(parts[1], "multi", 0.2).write_text("")
+    grade(parts[0], mtpb, "strict")
+    shards.merge(parts, tmp_path / "merged", said.append)
+    there = len(whole_samples(parts[0], "multi"))
+    assert said[-1].startswith(f"multi-t0.2: {4 - there} or more samples are missing of 1 a case")
+
+
+def test_a_merge_into_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("dear")
+    with pytest.raises(UserError, match="file is a file; name a new folder"):
+        shards.merge([], tmp_path / "file", said.append)
+    assert (tmp_path / "file").read_text() == "dear"
 
 
 def oracle_keys(folder: Path) -> list[Key]:

@@ -1,11 +1,18 @@
 """`polyturn bench`: what is refused before anything is drawn or written, and `bench check`."""
 
+import hashlib
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from polyturn.bench.samples import Settings, open_run, samples_path
 from polyturn.cli.main import main
+from polyturn.hub.catalogue import DEFAULT
 
 TASK = {
     "task_id": "made/0",
@@ -49,6 +56,47 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert says in told
     assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_out_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("dear")
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "one.txt").write_text("dear")
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()
+    other = Settings("humaneval", digest, DEFAULT, "of the model", None, 0.95, 512, seed=5)
+    open_run(tmp_path / "run", other)
+    samples_path(tmp_path / "run", "single", 0.2).parent.mkdir()
+    samples_path(tmp_path / "run", "single", 0.2).write_text("{}\n")
+    says = {"file": "is a file; name a folder", "letters": "holds files but no run", "run": "run with seed 5, not 0"}
+    for name, said in says.items():
+        assert main(["bench", "run", "humaneval", "--data", str(data), "--out", str(tmp_path / name)]) == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert len(told.splitlines()) == 1  # no word of loading
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_grading_with_a_word_on_how_to_go_on(
+    tmp_path: Path, data: Path, number: signal.Signals, code: int
+) -> None:
+    samples = tmp_path / "samples.jsonl"
+    loops = [{"task_id": "made/0", "completion": f"    while {n}: pass\n"} for n in range(1, 3)]
+    quick = [{"task_id": "made/0", "completion": "    return 1\n"}]
+    samples.write_text("".join(json.dumps(record) + "\n" for record in quick + loops))
+    grade = ["bench", "grade", str(samples), "--benchmark", "humaneval", "--data", str(data)]
+    options = ["--out", str(tmp_path / "run"), "--workers", "1", "--cpu-s", "60"]
+    command = [sys.executable, "-m", "polyturn.cli.main", *grade, *options]
+    journal = tmp_path / "run" / "graded" / "given-tests.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size):
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert told.strip() == "Stopped; nothing that was finished is lost, and the same command goes on."
+    assert len(journal.read_text().splitlines()) == 1
 
 
 def test_a_file_whose_own_solutions_pass(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:

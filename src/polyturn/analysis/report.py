@@ -20,7 +20,8 @@ from typing import Any, Literal
 from polyturn.analysis.compare import Best, Comparison, best_temperatures, compare, differing
 from polyturn.analysis.published import Published, is_published_data, protocol, published
 from polyturn.analysis.studies import perplexities, read_study, study_tables
-from polyturn.analysis.tables import Table, to_markdown, to_terminal
+from polyturn.analysis.tables import Table, heat, to_markdown, to_terminal
+from polyturn.analysis.ungraded import notes_on_ungraded, ungraded
 from polyturn.bench.benchmarks import place
 from polyturn.bench.grading import KS
 from polyturn.bench.results import DIGITS, SAMPLING, Interval, Run, RunKey, read_results
@@ -56,6 +57,8 @@ def report(
     if format == "json":
         return _json(folders, runs, rows, with_published)
     tables = all_tables(runs, rows)
+    behind = [note for folder in folders for note in notes_on_ungraded(folder, read_results(folder))]
+    tables[:1] = [replace(first, notes=[*first.notes, *behind]) for first in tables[:1]]
     for folder in folders:
         tables += [
             replace(t, title=f"{folder}: {t.title}") if len(folders) > 1 else t
@@ -74,7 +77,8 @@ def read_all(folders: Sequence[str | Path]) -> list[Run]:
     for folder in folders:
         for run in sorted(read_results(folder), key=lambda run: place(run.mode, run.grader)):
             if run.key in where:
-                raise UserError(f"{where[run.key]} and {folder} both hold the run {run.key}; give one of them only.")
+                remedy = "put shards together with `polyturn bench merge`" if run.shard else "give one of them only"
+                raise UserError(f"{where[run.key]} and {folder} both hold the run {run.key}; {remedy}.")
             where[run.key] = folder
             runs.append(run)
     return runs
@@ -129,7 +133,7 @@ def _rates(title: str, runs: Sequence[Run], name: Name) -> Table:
         [
             name(run) + ("*" if run.partial else "") + ("†" if run.too_long else ""),
             run.mode,
-            _heat(run),
+            heat(run.temperature),
             str(run.n),
             _rate(run.pass_rate, run.ci95),
             *([_percent(run.baseline)] if guess else []),
@@ -150,13 +154,24 @@ def _rates(title: str, runs: Sequence[Run], name: Name) -> Table:
         columns,
         rows,
         2,
-        [" ".join(notes), *_partial_notes(runs, name), *_context_notes(runs, name)],
+        [" ".join(notes), *_shard_notes(runs, name), *_partial_notes(runs, name), *_context_notes(runs, name)],
     )
+
+
+def _shard_notes(runs: Iterable[Run], name: Name) -> list[str]:
+    """Each once: all modes and temperatures of a folder are of one shard."""
+    notes = (
+        f"{name(run)} is shard {run.shard}, a part of a run, and the samples of the other parts count as missing; "
+        "`polyturn bench merge` puts all parts together."
+        for run in runs
+        if run.shard
+    )
+    return list(dict.fromkeys(notes))
 
 
 def _partial_notes(runs: Iterable[Run], name: Name) -> list[str]:
     return [
-        f"* partial: {run.missing} of {run.missing + run.samples} samples of {name(run)}, {run.mode}, T {_heat(run)}, "
+        f"* partial: {run.missing} of {run.missing + run.samples} samples of {name(run)}, {run.mode}{_at(run)}, "
         f"are missing; its scores are over the {run.problems} problems and {run.cases} cases that are there."
         for run in runs
         if run.partial
@@ -165,7 +180,7 @@ def _partial_notes(runs: Iterable[Run], name: Name) -> list[str]:
 
 def _context_notes(runs: Iterable[Run], name: Name) -> list[str]:
     return [
-        f"† context too short: {run.too_long} of {run.samples} samples of {name(run)}, {run.mode}, T {_heat(run)}, did "
+        f"† context too short: {run.too_long} of {run.samples} samples of {name(run)}, {run.mode}{_at(run)}, did "
         "not fit into the model's context; they were not run, and count as not passed."
         for run in runs
         if run.too_long
@@ -194,9 +209,9 @@ def _pass_at(title: str, best: Sequence[Best], runs: Sequence[Run], name: Name) 
 
 
 def _best_cell(choice: Best) -> str:
-    heat = f" T {_heat(choice.run)}" if len(choice.runs) > 1 else ""
+    at = f" T {heat(choice.run.temperature)}" if len(choice.runs) > 1 else ""
     mark = "*" if choice.run.partial else ""
-    return f"{_percent(choice.pass_at)}{mark}{heat}\n{_ends(choice.ci95)}"
+    return f"{_percent(choice.pass_at)}{mark}{at}\n{_ends(choice.ci95)}"
 
 
 def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Comparison], Run], name: Name) -> Table:
@@ -212,7 +227,7 @@ def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Co
             [
                 name(run) + marks,
                 run.mode,
-                _heat(run),
+                heat(run.temperature),
                 str(result.problems),
                 f"{100 * result.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
                 "<0.001" if result.p_value < 0.001 else f"{result.p_value:.3f}",
@@ -225,7 +240,7 @@ def _differences(title: str, compared: Sequence[Comparison], named: Callable[[Co
     ]
     notes += ["* partial, see above."] if any(c.a.partial or c.b.partial for c in compared) else []
     notes += [
-        f"‡ {name(c.a)} and {name(c.b)}, T {_heat(c.a)}, also differ in {', '.join(c.settings)}."
+        f"‡ {name(c.a)} and {name(c.b)}{_at(c.a)} also differ in {', '.join(c.settings)}."
         for c in compared
         if c.settings
     ]
@@ -278,8 +293,9 @@ def _by[T, K](items: Iterable[T], key: Callable[[T], K]) -> list[tuple[K, list[T
     return list(groups.items())
 
 
-def _heat(run: Run) -> str:
-    return "–" if run.temperature is None else repr(run.temperature)
+def _at(run: Run) -> str:
+    """The temperature in a sentence; nothing where it is not known."""
+    return "" if run.temperature is None else f" at T {run.temperature!r}"
 
 
 def _percent(rate: float | None) -> str:
@@ -333,6 +349,9 @@ def _json(folders: Sequence[str | Path], runs: Sequence[Run], rows: Sequence[Pub
     turns = {str(folder): found for folder in folders if (found := read_study(folder, "turns.json"))}
     studied = {str(folder): perplexities(folder, read_results(folder)) for folder in folders}
     content |= {"turns": turns} if turns else {}
+    behind = {str(folder): ungraded(folder, read_results(folder)) for folder in folders}
+    behind = {folder: {path.stem: count for path, count in found.items()} for folder, found in behind.items() if found}
+    content |= {"not_graded": behind} if behind else {}
     for name, part in (("perplexity", 0), ("perplexity_stale", 1)):
         found = {folder: both[part] for folder, both in studied.items() if both[part]}
         content |= {name: found} if found else {}
@@ -377,10 +396,11 @@ def _csv(runs: Sequence[Run]) -> str:
 def _row(run: Run, ks: Iterable[int]) -> dict[str, object]:
     plain = "benchmark model mode grader temperature n problems cases samples missing too_long".split()
     row: dict[str, object] = {name: getattr(run, name) for name in plain}
-    row |= {"partial": str(run.partial).lower(), "model_digest": run.key.digest, "data_digest": run.key.data}
-    row |= {name: run.settings.get(name) for name in SAMPLING}
+    row |= {"partial": run.partial, "model_digest": run.key.digest, "data_digest": run.key.data}
+    row |= {name: run.settings.get(name) for name in ("shard", *SAMPLING)}
     rates = {"pass_rate": (run.pass_rate, run.ci95), "fair_pass_rate": (run.fair_pass_rate, run.fair_ci95)}
     rates |= {f"pass_at_{k}": (run.pass_at.get(str(k)), run.pass_at_ci95.get(str(k))) for k in ks}
     for name, (rate, ends) in rates.items():
         row |= {name: rate, f"{name}_low": ends and ends[0], f"{name}_high": ends and ends[1]}
-    return {**row, "baseline": run.baseline, "fair_baseline": run.fair_baseline}
+    row |= {"baseline": run.baseline, "fair_baseline": run.fair_baseline}
+    return {name: json.dumps(value) if isinstance(value, bool) else value for name, value in row.items()}

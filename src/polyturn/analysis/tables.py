@@ -19,6 +19,11 @@ class Table:
     notes: Sequence[str] = ()
 
 
+def heat(temperature: float | None) -> str:
+    """A temperature in a cell; the samples of another tool come without one."""
+    return "unknown" if temperature is None else repr(temperature)
+
+
 def to_terminal(tables: Iterable[Table], width: int) -> str:
     """Tables for a terminal of `width` columns; cells that do not fit are wrapped, never cropped."""
     import rich.box

@@ -22,20 +22,20 @@ class Baseline:
 
 
 def constant_guess(
-    problems: Problems, grader: Literal["original", "strict"], only: Collection[str] | None = None
+    problems: Problems, grader: Literal["original", "strict"], only: Collection[tuple[str, int]] | None = None
 ) -> Baseline:
     """The pass rate of the best constant guess under a grader's comparison.
 
-    A problem's guess is whichever of its expected values passes most of the cases that count. only: ids of the
-    problems to guess; all by default.
+    A problem's guess is whichever of its expected values passes most of the cases that count. only: those to guess,
+    each the id of its problem and its number; all by default.
     """
     applies = errata.is_mtpb(problems)
     accepts = _ACCEPTS[grader]
     everything, fair = [], []
     for problem in problems.problems:
-        if only is not None and problem.id not in only:
+        cases = [case for case in range(1, problem.cases + 1) if only is None or (problem.id, case) in only]
+        if not cases:
             continue
-        cases = list(range(1, problem.cases + 1))
         everything.append(_best(problem, cases, accepts))
         kept = [case for case in cases if not (applies and errata.unfair(problem.id, case))]
         if kept:

@@ -79,8 +79,11 @@ class Benchmark(Protocol):
         """What a grader holds a program to that is given these limits, as JSON values."""
         ...
 
-    def baseline(self, grader: Grader, tasks: Collection[str]) -> Baseline | None:
-        """What always guessing a problem's commonest answer scores on these tasks; None where that has no meaning."""
+    def baseline(self, grader: Grader, cases: Collection[tuple[str, int]]) -> Baseline | None:
+        """What always guessing a problem's commonest answer scores on these cases; None where that has no meaning.
+
+        A case is the id of its task and its number, from 1.
+        """
         ...
 
     def references(self) -> list[Sample]:
@@ -182,7 +185,7 @@ class TaskBenchmark:
         """Those given."""
         return asdict(limits)
 
-    def baseline(self, grader: Grader, tasks: Collection[str]) -> Baseline | None:
+    def baseline(self, grader: Grader, cases: Collection[tuple[str, int]]) -> Baseline | None:
         """A function cannot be guessed."""
         return None
 
@@ -237,9 +240,9 @@ class TurnBenchmark:
             return {**asdict(limits_in_force(limits)), "alarm_s": ALARM_S}
         return asdict(limits)
 
-    def baseline(self, grader: Grader, tasks: Collection[str]) -> Baseline | None:
+    def baseline(self, grader: Grader, cases: Collection[tuple[str, int]]) -> Baseline | None:
         """See `baseline.py`."""
-        return constant_guess(self._all, grader, tasks)  # pyright: ignore[reportArgumentType]
+        return constant_guess(self._all, grader, cases)  # pyright: ignore[reportArgumentType]
 
     def references(self) -> list[Sample]:
         """Those of `reference`, as the program of `multi`."""

@@ -152,7 +152,7 @@ def _score(
         if samples:
             say(f"{path.stem}, {grader}: no sample is whole yet, so there is nothing to score.")
         return None
-    guess = benchmark.baseline(grader, {outcome.problem for outcome in outcomes})
+    guess = benchmark.baseline(grader, {(outcome.problem, outcome.case) for outcome in outcomes})
     expected, n = _expected(benchmark, mode, samples)
     run = results.summarise(
         outcomes,
@@ -260,7 +260,7 @@ def _settings(
     layers = [set(record["layers"]) for record in graded.values() if "layers" in record]
     isolation = conditions.isolation
     return {
-        **{name: value for name, value in asdict(settings).items() if name not in ("benchmark", "model", "shard")},
+        **{name: value for name, value in asdict(settings).items() if name not in ("benchmark", "model")},
         "samples": samples,
         "grader_version": GRADER_VERSION,
         "errata_version": benchmark.errata_version,

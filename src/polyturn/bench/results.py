@@ -20,6 +20,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from polyturn.bench.passk import pass_at_k
+from polyturn.bench.samples import WHOLE
 from polyturn.bench.statistics import interval
 from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
@@ -60,8 +61,9 @@ class Run:
     the score is over. missing: samples that are not there, which makes the run partial. fair_...: without the cases
     that no right program passes; None where that leaves out nothing, or everything. pass_at: by k; a k for which some
     case has too few samples is not there. scores: the pass rate of each problem. baseline: the pass rate of a constant
-    guess on the same problems, fair_baseline on their fair cases. settings: all that is needed to repeat the run, as
-    JSON values; `digest` is the model's, `data` the data file's, `samples` that of the file of samples.
+    guess on the same cases, fair_baseline on the fair ones of them. settings: all that is needed to repeat the run, as
+    JSON values; `digest` is the model's, `data` the data file's, `samples` that of the file of samples, `shard` which
+    part of a run's samples these are.
     """
 
     benchmark: str
@@ -91,6 +93,12 @@ class Run:
     def partial(self) -> bool:
         """Whether samples are missing."""
         return self.missing > 0
+
+    @property
+    def shard(self) -> str | None:
+        """Which part of a run this is, i/n; None for a whole one."""
+        shard = self.settings.get("shard", WHOLE)
+        return None if shard == WHOLE else shard
 
     @property
     def key(self) -> "RunKey":

@@ -28,8 +28,8 @@ from polyturn.bench.samples import (
     locked,
     open_run,
     read_foreign,
-    read_samples,
     samples_path,
+    whole_samples,
 )
 from polyturn.bench.script import Script
 from polyturn.bench.shards import parse_shard, shard_of
@@ -149,8 +149,7 @@ def stored_samples(path: Path, benchmark: Benchmark) -> list[Sample]:
         UserError: the file is damaged, or has samples of tasks, cases or turns that the benchmark does not have.
     """
     mode, _ = mode_of(path)
-    with Journal(path):
-        samples = list(read_samples(path))
+    samples = whole_samples(path)
     check_known(path, samples, benchmark, mode)
     return in_order(samples, benchmark.cases)
 
@@ -215,4 +214,4 @@ def take_samples(path: Path, folder: Path, benchmark: Benchmark) -> None:
     check_run(folder, settings)
     with locked(folder):
         open_run(folder, settings)
-        write_text(folder / "samples" / f"{GIVEN}.jsonl", _lines(in_order(samples, benchmark.cases)))
+        write_text(samples_path(folder, GIVEN, None), _lines(in_order(samples, benchmark.cases)))

@@ -9,7 +9,7 @@ of a case from 0, `case` the cases of a problem from 1, `turn` says which turn a
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 from polyturn.bench.script import PROTOCOL
 from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
-from polyturn.utils.jsonl import read_jsonl
+from polyturn.utils.jsonl import Journal, read_jsonl
 from polyturn.utils.lock import hold
 
 SCHEMA = 2
+WHOLE = "0/1"  # the shard that is all of a run
+REMEDY = "remove the line, and the same `polyturn bench run` draws its sample again"  # of a damaged line
 
 
 class Key(NamedTuple):
@@ -77,19 +79,25 @@ def from_json(record: Mapping[str, Any], where: str) -> Sample:
         if not whole or not all(type(n) is int for n in key[1:]):
             raise TypeError
     except (KeyError, TypeError):
-        raise UserError(f"{where} is not a sample of this version; remove the line to have it drawn anew.") from None
+        raise UserError(f"{where} is not a sample of this version; {REMEDY}.") from None
     return Sample(key, record["completion"], codes, ended_by, tokens)
 
 
-def samples_path(folder: Path, mode: str, temperature: float) -> Path:
-    """Where the samples of a mode and temperature are."""
-    return folder / "samples" / f"{mode}-t{temperature!r}.jsonl"
+def samples_path(folder: Path, mode: str, temperature: float | None) -> Path:
+    """Where the samples of a mode and temperature are; those of another tool have no temperature."""
+    return folder / "samples" / (f"{mode}.jsonl" if temperature is None else f"{mode}-t{temperature!r}.jsonl")
+
+
+def whole_samples(path: Path) -> list[Sample]:
+    """`read_samples` of a file that nobody writes to, after what a kill left of a last line was taken off."""
+    with Journal(path, REMEDY):
+        return list(read_samples(path))
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
     """The samples of a file that a run wrote. Raises UserError like `from_json`, and for a sample there twice."""
     seen: set[Key] = set()
-    for number, record in read_jsonl(path):
+    for number, record in read_jsonl(path, REMEDY):
         sample = from_json(record, f"Line {number} of {path}")
         if sample.key in seen:
             raise UserError(f"Line {number} of {path} repeats a sample; remove one of the two lines.")
@@ -144,7 +152,7 @@ class Settings:
     seed: int | None
     chat: bool = False
     protocol: int = PROTOCOL  # of what the model was asked, and where its text was cut
-    shard: str = "0/1"
+    shard: str = WHOLE
     drawn_with: str = ""  # versions of what drew the first sample; the only field that may differ
 
 
@@ -166,21 +174,32 @@ def open_run(folder: Path, settings: Settings) -> None:
     """Begin a run in a folder, or go on with it. Raises UserError like `check_run`."""
     check_run(folder, settings)
     path = folder / "run.json"
-    if not path.exists():
+    if not path.exists() or not _begun(folder):
         write_text(path, json.dumps({"schema": SCHEMA, **asdict(settings)}, indent=2) + "\n")
 
 
-def check_run(folder: Path, settings: Settings) -> None:
-    """Raise UserError where a folder holds a run with other settings, or something else."""
+def check_run(folder: Path, settings: Settings, unknown: Collection[str] = ()) -> None:
+    """Raise UserError where a folder holds a run with other settings, or something else.
+
+    A run without a sample, as an endpoint's wrong address leaves one, binds nobody. unknown: names of settings that are
+    not known yet, and not compared.
+    """
     if not (folder / "run.json").exists():
         if foreign_files(folder):
             raise UserError(f"{folder} holds files but no run; choose a new folder.")
         return
+    if not _begun(folder):
+        return
     there = asdict(read_settings(folder))
     for name, wanted in asdict(settings).items():
-        if there[name] != wanted and name != "drawn_with":
+        if there[name] != wanted and name not in ("drawn_with", *unknown):
             told = f"{folder} holds a run with {name} {there[name]}, not {wanted}"
             raise UserError(f"{told}; choose a new folder, or remove this one.")
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a run holds a sample, or what a kill left of one."""
+    return any(path.stat().st_size for path in (folder / "samples").glob("*.jsonl"))
 
 
 def read_settings(folder: Path) -> Settings:

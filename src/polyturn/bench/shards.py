@@ -14,7 +14,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from polyturn.bench.graded import drop_damaged
-from polyturn.bench.samples import Key, Sample, locked, open_run, read_samples, read_settings
+from polyturn.bench.results import FILE, read_results
+from polyturn.bench.samples import (
+    WHOLE,
+    Key,
+    Sample,
+    locked,
+    open_run,
+    read_settings,
+    samples_path,
+    whole_samples,
+)
 from polyturn.utils.atomic import replacing, write_text
 from polyturn.utils.errors import UserError
 from polyturn.utils.jsonl import Journal
@@ -37,14 +47,18 @@ def shard_of(key: Key, shards: int) -> int:
 def merge(parts: Sequence[Path], folder: Path, say: Callable[[str], None]) -> None:
     """Put the shards of one run together in a new folder, whole or not at all. What was graded stays graded.
 
+    Samples that are missing are told, as far as they show without the data file.
+
     Raises:
         UserError: they are not shards of one run, or not all of them, or two hold different samples of one key; or the
-            folder is not empty.
+            folder is a file or not empty.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a new folder for the whole run.")
+    if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is there and not empty; choose a new folder for the whole run.")
     settings = [read_settings(part) for part in parts]
-    whole = {replace(s, shard="0/1", drawn_with=settings[0].drawn_with) for s in settings}
+    whole = {replace(s, shard=WHOLE, drawn_with=settings[0].drawn_with) for s in settings}
     if len(whole) != 1:
         names = [name for name in asdict(settings[0]) if len({asdict(s)[name] for s in whole}) > 1]
         raise UserError(f"The folders are not shards of one run: they differ in {', '.join(names)}.")
@@ -61,12 +75,19 @@ def merge(parts: Sequence[Path], folder: Path, say: Callable[[str], None]) -> No
             if which
         ]
         raise UserError(f"These are not the shards of one run, each once; {', '.join(wrong)}.")
+    parts = [part for _, part in sorted(zip((parse_shard(s.shard) for s in settings), parts, strict=True))]
     with ExitStack() as stack, replacing(folder) as new:
         for part in parts:
             stack.enter_context(locked(part))
         open_run(new, whole.pop())
+        cases = _cases(parts)
         for name in _names(parts, "samples"):
             samples = _together([part / "samples" / name for part in parts])
+            if told := _missing(samples, parts, cases.get(name, 0)):
+                say(
+                    f"{Path(name).stem}: {told}; run the unfinished shards' commands again and merge again, or go on "
+                    f"with `polyturn bench run` in {folder}, without --shard."
+                )
             write_text(new / "samples" / name, "".join(json.dumps(s.to_json()) + "\n" for s in samples))
         for name in _names(parts, "graded"):
             for part in parts:
@@ -83,8 +104,7 @@ def _together(paths: Sequence[Path]) -> list[Sample]:
     """The samples of all files in the order of their keys; grading brings them into the benchmark's."""
     found: dict[Key, tuple[Sample, Path]] = {}
     for path in filter(Path.exists, paths):
-        _whole_lines(path)
-        for sample in read_samples(path):
+        for sample in whole_samples(path):
             there, elsewhere = found.setdefault(sample.key, (sample, path))
             if there != sample:
                 raise UserError(
@@ -94,8 +114,32 @@ def _together(paths: Sequence[Path]) -> list[Sample]:
     return [found[key][0] for key in sorted(found)]
 
 
+def _cases(parts: Sequence[Path]) -> dict[str, int]:
+    """How many cases each samples file is over, by its name, where some part was graded: that took the data file."""
+    return {
+        samples_path(part, run.mode, run.temperature).name: (run.samples + run.missing) // run.n
+        for part in parts
+        if (part / FILE).exists()
+        for run in read_results(part)
+    }
+
+
+def _missing(samples: Sequence[Sample], parts: Sequence[Path], cases: int) -> str:
+    """How many samples are missing, and how many each part holds; nothing where none seems to be missing.
+
+    Each case should have as many as the case with most of them has. Of cases that no part has a sample of, only a
+    part that was graded knows: `cases`, or 0.
+    """
+    keys = {sample.key._replace(turn=0) for sample in samples}
+    n = max((key.sample + 1 for key in keys), default=0)
+    missing = n * max(cases, len({key[:2] for key in keys})) - len(keys)
+    held = Counter(shard_of(key, len(parts)) for key in keys)
+    holds = ", ".join(f"{part} holds {held[number]}" for number, part in enumerate(parts))
+    return f"{missing} or more samples are missing of {n} a case ({holds})" if missing else ""
+
+
 def _whole_lines(path: Path) -> list[str]:
-    """The lines of a file, after what a kill left of a last one was taken off."""
+    """The lines of a file of verdicts, after what a kill left of a last one was taken off."""
     if not path.exists():
         return []
     with Journal(path):

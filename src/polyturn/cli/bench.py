@@ -1,16 +1,18 @@
 """`polyturn bench`: draw samples of a benchmark, grade them, report; check a data file; put shards together."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from polyturn.utils.errors import UserError
+from polyturn.utils.signals import on_signal
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ def run(
     from polyturn.bench.download import fetch
     from polyturn.bench.grading import grade_run
     from polyturn.bench.runner import draw_run
-    from polyturn.bench.samples import Settings
+    from polyturn.bench.samples import Settings, check_run
     from polyturn.bench.shards import parse_shard
     from polyturn.engine.types import Sampling
+    from polyturn.hub.catalogue import DEFAULT
 
     if n < 1:
         raise UserError(f"--n is {n}; draw at least one sample.")
@@ -128,15 +131,13 @@ def run(
         Sampling(heat, top_p)  # raises what is out of its range
     parse_shard(shard)
     conditions = grading.conditions()
-    if grade:
-        _check_sandbox(conditions)
-    completer = _completer(model, endpoint, chat, concurrency, requests_per_minute)
+    remote = _endpoint(endpoint, model, chat, concurrency, requests_per_minute) if endpoint is not None else None
     settings = Settings(
         benchmark=benchmark,
         data=chosen.digest,
-        model=completer.name,
-        digest=completer.digest or None,
-        endpoint=getattr(completer, "base", None),
+        model=DEFAULT if model is None else model,
+        digest=None,
+        endpoint=remote.base if remote else None,
         top_p=top_p,
         max_tokens=chosen.max_tokens,
         seed=seed,
@@ -144,7 +145,12 @@ def run(
         shard=shard,
         drawn_with=_versions("polyturn", *(() if endpoint else ("jax", "numpy", "tokenizers"))),
     )
-    with _stoppable(out):
+    check_run(out, settings, unknown=("digest",))  # before the model is loaded, which takes a while
+    with _stoppable():
+        if grade:
+            _check_sandbox(conditions)
+        completer = remote or _load(settings.model)
+        settings = replace(settings, digest=completer.digest or None)
         draw_run(out, chosen, completer, settings, asked, heats, n, _say)
         _say_usage(completer)
         if not grade:
@@ -200,10 +206,10 @@ def grade(
         folder, name = out, benchmark
     chosen = read_benchmark(name, fetch(data, data_digest))  # pyright: ignore[reportArgumentType]
     marks = grading.chosen(chosen)
-    if not samples.is_dir():
-        _check_sandbox(conditions)
-        take_samples(samples, folder, chosen)
-    with _stoppable(folder):
+    with _stoppable():
+        if not samples.is_dir():
+            _check_sandbox(conditions)
+            take_samples(samples, folder, chosen)
         grade_run(folder, chosen, marks, conditions, _say)
     _tell(folder)
 
@@ -293,22 +299,21 @@ def _say_usage(completer: "Completer") -> None:
         _say(f"The endpoint counted {usage.prompt_tokens} tokens of prompts and {usage.completion_tokens} of samples.")
 
 
-def _completer(
-    model: str | None, endpoint: str | None, chat: bool, concurrency: int, requests_per_minute: float | None
-) -> "Completer":
-    if endpoint is None:
-        from polyturn.api import load
-        from polyturn.hub.catalogue import DEFAULT
+def _load(model: str) -> "Completer":
+    from polyturn.api import load
 
-        _say(f"Loading {model or DEFAULT}.")
-        return load(model, strict=True)
+    _say(f"Loading {model}.")
+    return load(model, strict=True)
+
+
+def _endpoint(
+    url: str, model: str | None, chat: bool, concurrency: int, requests_per_minute: float | None
+) -> "Endpoint":
     from polyturn.synthesis.endpoint import Endpoint
 
     if model is None:
         raise UserError("Say with --model which of the endpoint's models to ask.")
-    return Endpoint(
-        endpoint, model, chat=chat, concurrency=concurrency, requests_per_minute=requests_per_minute, say=_say
-    )
+    return Endpoint(url, model, chat=chat, concurrency=concurrency, requests_per_minute=requests_per_minute, say=_say)
 
 
 def _report(
@@ -348,23 +353,26 @@ def _versions(*names: str) -> str:
 
 def _tell(folder: Path) -> None:
     """Print the report of a folder, and say where its numbers are."""
-    from polyturn.bench.samples import read_settings
-
     print(_report([folder]))
-    shard = read_settings(folder).shard
-    if shard != "0/1":
-        _say(f"This is shard {shard}, a part of the run; `polyturn bench merge` puts all of them together.")
     _say(f"The numbers are in {folder / 'results.json'}; `polyturn bench report {folder}` prints them again.")
 
 
 @contextmanager
-def _stoppable(folder: Path) -> Iterator[None]:
-    """Let Ctrl-C end the work with a word on how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _say(f"\nStopped. What is done so far is in {folder}; the same command goes on.")
-        sys.exit(130)
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C, and SIGTERM from a scheduler, end the work with a word on how to go on.
+
+    At once, unlike training: each sample and verdict is kept as soon as it is there.
+    """
+
+    def stop(number: signal.Signals) -> None:
+        raise KeyboardInterrupt(number)  # so that what tidies up after Ctrl-C does so here
+
+    with on_signal(stop, signal.SIGTERM):
+        try:
+            yield
+        except KeyboardInterrupt as stopped:
+            _say("\nStopped; nothing that was finished is lost, and the same command goes on.")
+            sys.exit(128 + (stopped.args[0] if stopped.args else signal.SIGINT))
 
 
 def _say(sentence: str) -> None:
@@ -376,3 +384,4 @@ if TYPE_CHECKING:
     from polyturn.bench.benchmarks import Benchmark, Grader
     from polyturn.bench.grading import Conditions
     from polyturn.synthesis.completer import Completer
+    from polyturn.synthesis.endpoint import Endpoint

@@ -85,7 +85,7 @@ class Endpoint:
             model: the name by which the server knows the model.
             chat: ask `/chat/completions` to continue the program, for models that only chat.
             concurrency: how many requests are under way at a time.
-            requests_per_minute: the most that are sent, retries included; no limit by default.
+            requests_per_minute: the most that are sent, further attempts included; no limit by default.
             timeout_s: how long an answer may take.
             say: gets a sentence about a request that is to be sent again, at most one in `SAY_EVERY_S`.
 
@@ -165,7 +165,7 @@ class Endpoint:
         for attempt in range(ATTEMPTS):
             if attempt:
                 pause = random.uniform(0.5, 1) * BACKOFF_S * 2 ** (attempt - 1)
-                self._tell(trouble, max(pause, asked))
+                self._tell(trouble, attempt + 1, max(pause, asked))
                 stopped.wait(pause)
             asked = 0.0
             self._pace.wait(stopped)
@@ -197,14 +197,14 @@ class Endpoint:
             "and that the address is right, or ask more slowly."
         )
 
-    def _tell(self, trouble: str, pause: float) -> None:
-        """Say that a request waits; not each of many that do so at the same time."""
+    def _tell(self, trouble: str, attempt: int, pause: float) -> None:
+        """Say that a request waits for its next attempt; not each of many that do so at the same time."""
         with self._lock:
             now = time.monotonic()
             if now < self._quiet_until:
                 return
             self._quiet_until = now + SAY_EVERY_S
-        self._say(f"{self.url}: {trouble}; trying again in {max(1, round(pause))} s.")
+        self._say(f"{self.url}: {trouble}; attempt {attempt} of {ATTEMPTS} in {max(1, round(pause))} s.")
 
     def _read(self, answer: object, request: TextRequest) -> Completion:
         try:

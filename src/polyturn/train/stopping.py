@@ -6,10 +6,11 @@ saves after the step at hand, and the same command goes on later. A second signa
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from polyturn.utils.signals import on_signal
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -37,25 +38,12 @@ def stopping(stop_after: float = float("inf")) -> Iterator[Stop]:
         stop_after: seconds from now after which to stop.
     """
     stop = Stop(stop_after)
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # Python hears signals on the main thread alone
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
 
-    def as_before() -> None:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def note(number: signal.Signals) -> None:
+        stop.signal = number
+        os.write(2, f"\n{number.name}: stopping after this step; once more stops at once.\n".encode())
 
-    def note(number: int, _frame: object) -> None:
-        stop.signal = signal.Signals(number)
-        as_before()
-        os.write(2, f"\n{stop.signal.name}: stopping after this step; once more stops at once.\n".encode())
-
-    for number in SIGNALS:
-        signal.signal(number, note)
-    try:
+    with on_signal(note, *SIGNALS):
         yield stop
-    finally:
-        as_before()
     if stop.signal is not None:
         raise SystemExit(0)

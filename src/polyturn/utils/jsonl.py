@@ -20,8 +20,12 @@ from typing import Any, Self
 from polyturn.utils.errors import UserError, reason
 
 
-def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: str | Path, remedy: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each object of a JSONL file with the number of its line, from 1; empty lines are skipped. `.gz` is unpacked.
+
+    Args:
+        path: the file.
+        remedy: what to do about a damaged line; by default to mend or remove it.
 
     Raises:
         UserError: the file cannot be read, or a line is not a JSON object.
@@ -30,31 +34,36 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with gzip.open(path, "rb") if str(path).endswith(".gz") else open(path, "rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield number, _object(line, f"Line {number} of {path}")
+                    yield number, _object(line, f"Line {number} of {path}", remedy)
     except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip file that was cut off, or damaged
         raise UserError(f"Cannot read {path}: {reason(error)}; check the path and fetch the file again.") from None
 
 
-def _object(line: bytes, where: str) -> dict[str, Any]:
+def _object(line: bytes, where: str, remedy: str | None) -> dict[str, Any]:
+    mend = remedy or "mend or remove the line"
     try:
         record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise UserError(f"{where} is not in UTF-8; save the file as UTF-8.") from None
+        raise UserError(f"{where} is not in UTF-8; {remedy or 'save the file as UTF-8'}.") from None
     except json.JSONDecodeError as error:
         what = f"{error.msg.removesuffix(' at')} at column {error.colno}"
-        raise UserError(f"{where} is not JSON ({what}); mend or remove the line.") from None
+        raise UserError(f"{where} is not JSON ({what}); {mend}.") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not JSON ({error}); mend or remove the line.") from None
+        raise UserError(f"{where} is not JSON ({error}); {mend}.") from None
     if not isinstance(record, dict):
-        raise UserError(f"{where} is not a JSON object; mend or remove the line.")
+        raise UserError(f"{where} is not a JSON object; {mend}.")
     return record
 
 
 class Journal:
     """A JSONL file to append to. `records`: what it held when it was opened."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, remedy: str | None = None) -> None:
         """Open or create it, for this process alone.
+
+        Args:
+            path: the file.
+            remedy: what to do about a damaged line, see `read_jsonl`.
 
         Raises:
             UserError: another process holds it, it cannot be written, or a line before the last is damaged.
@@ -68,7 +77,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._take_off_piece()
-            self.records = [record for _, record in read_jsonl(self.path)]
+            self.records = [record for _, record in read_jsonl(self.path, remedy)]
         except BlockingIOError:
             os.close(self._file)
             raise UserError(f"Another run writes {self.path}; wait until it ends, or choose another folder.") from None
