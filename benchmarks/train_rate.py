@@ -13,8 +13,9 @@ Ours runs with huge pages (`HUGE_PAGES`, see docs/cpu.md), as the documentation 
 becomes slower with them. `--plain` runs ours without.
 
 Both programs stay up and take turns of some seconds each, so that whatever else the machine does meets all alike; a
-rate is of the median turn. The first step of a turn is not counted: memory that a step has given back may meanwhile
-have gone to others, on a virtual machine even to its host, which a run that nobody interrupts does not see.
+rate is of the median turn, with quartiles beside it. The first step of a turn is not counted: memory that a step has
+given back may meanwhile have gone to others, on a virtual machine even to its host, which a run that nobody interrupts
+does not see.
 
 12M is 6 layers of width 320 with 8,192 tokens, 42M is 8 of 512 with 16,384, 350M is CodeGen-350M (20 of 1,024 with
 51,200; 4 rows a step instead of 8, which takes 21 GiB of memory for the two programs). Without --peer-python (an
@@ -171,8 +172,8 @@ class Side:
         self._process.communicate()
 
 
-def race(size: str, python: str | None, seconds: float, environment: dict[str, str]) -> dict[str, float]:
-    """Tokens per second of each kind of step."""
+def race(size: str, python: str | None, seconds: float, environment: dict[str, str]) -> dict[str, list[float]]:
+    """Tokens per second of each kind of step: lower quartile, median and upper quartile of the turns."""
     sides = [Side(sys.executable, "ours", size, environment)]
     sides += [Side(python, "transformers", size, {})] if python else []
     try:
@@ -187,7 +188,10 @@ def race(size: str, python: str | None, seconds: float, environment: dict[str, s
         for side in sides:
             side.close()
     tokens = ROWS[size] * LENGTH
-    return {name: tokens * count[name] / statistics.median(taken) for name, taken in turns.items()}
+    return {
+        name: [tokens * count[name] / taken for taken in reversed(statistics.quantiles(taken, n=4))]
+        for name, taken in turns.items()
+    }
 
 
 def main() -> None:
@@ -205,10 +209,13 @@ def main() -> None:
         return
     if not options.peer_python:
         print("No peer: give --peer-python an environment with torch and transformers.")
-    rates = {}
+    rates, quartiles = {}, {}
     for size in options.sizes:
-        rates[size] = race(size, options.peer_python, options.seconds, {} if options.plain else HUGE_PAGES)
-        print(size, ", ".join(f"{name} {rate:,.0f}" for name, rate in rates[size].items()), "tokens/s", flush=True)
+        found = race(size, options.peer_python, options.seconds, {} if options.plain else HUGE_PAGES)
+        told = [f"{name} {rate:,.0f} [{low:,.0f}, {high:,.0f}]" for name, (low, rate, high) in found.items()]
+        print(size, ", ".join(told), "tokens/s", flush=True)
+        rates[size] = {name: rate for name, (_, rate, _) in found.items()}
+        quartiles[size] = {name: [low, high] for name, (low, _, high) in found.items()}
     mine = {kind: {size: r[kind] for size, r in rates.items() if kind in r} for kind in ("xla", "native")}
     peer = {size: r["torch"] for size, r in rates.items() if "torch" in r}
     ratios = {kind: {size: r / peer[size] for size, r in of.items() if size in peer} for kind, of in mine.items()}
@@ -220,7 +227,7 @@ def main() -> None:
     }
     peers = {"torch": peer} if peer else {}
     named = {**ratios["xla"], **{f"{size} native": ratio for size, ratio in ratios["native"].items()}}
-    print(json.dumps({"ours": mine, "peers": peers, "ratios": named, "host": host}))
+    print(json.dumps({"ours": mine, "peers": peers, "ratios": named, "quartiles": quartiles, "host": host}))
 
 
 if __name__ == "__main__":

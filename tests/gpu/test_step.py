@@ -70,8 +70,8 @@ def test_a_step_equals_the_reference_step_on_the_processor(backend: str, remat: 
 
 DIGEST = """
 import hashlib, sys, jax, numpy as np
-from polyturn.parallel.start import deterministic
-deterministic()
+from polyturn.parallel.start import prepare_gpus
+prepare_gpus(deterministic=True)
 sys.path.insert(0, sys.argv[1])
 from dataclasses import replace
 from test_step import CONFIG, batch

@@ -271,7 +271,9 @@ def test_auto_takes_what_the_device_can_do(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(attention_tokamax, "version", lambda name: "0.0.17")
     assert choose("auto", HOPPER, 64, 512, "bfloat16") == "tokamax"
     monkeypatch.setattr(attention_tokamax, "version", lambda name: "0.0.9")
-    assert choose("auto", HOPPER, 64, 512, "bfloat16") == "cudnn"
+    assert choose("auto", HOPPER, 64, 512, "bfloat16", lambda: 8) == "cudnn"
+    with pytest.raises(UserError, match="a row holds 9 documents and it has room for 8"):
+        choose("auto", HOPPER, 64, 512, "bfloat16", lambda: 9)
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,23 @@ def test_evaluation_by_the_recipe_is_logged(tmp_path: Path) -> None:
     assert [line["step"] for line in log(tmp_path) if "sum" in line] == [12, 24]
 
 
+def test_what_fails_while_measuring_loses_no_step_and_is_made_up_for(tmp_path: Path, whole: tuple[State, Path]) -> None:
+    def failing(params: Any) -> dict[str, float]:
+        raise UserError("No sandbox here.")
+
+    with pytest.raises(UserError, match="No sandbox"):
+        run(tmp_path, evaluate=failing)
+    assert [path.name for path in (tmp_path / "checkpoints").glob("*.json")] == ["6.json"]
+    assert same(run(tmp_path), whole[0])
+    assert numbers(tmp_path) == numbers(whole[1])
+
+
+def test_a_mesh_that_does_not_divide_the_model_is_told(tmp_path: Path) -> None:
+    model = replace(CONFIG.model, vocab=65)
+    with pytest.raises(UserError, match="8 devices along tensor"):
+        run(tmp_path, replace(CONFIG, model=replace(model, heads=8), mesh=MeshShape(tensor=8)))
+
+
 def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     run(tmp_path, stop_after=0.0)
     with pytest.raises(UserError, match="other settings"):
@@ -250,11 +267,9 @@ def test_data_are_read_ahead_and_errors_of_the_thread_arrive(tmp_path: Path) -> 
 def test_the_state_of_a_hand_over_is_the_weights_given(tmp_path: Path) -> None:
     """Weights of an earlier stage, as numpy arrays of another float type: the optimiser and the step are fresh."""
     weights = jax.tree.map(lambda a: np.asarray(a * 2), start(CONFIG).params)
-    seen: list[Any] = []
-    look = lambda params: {"head": seen.append(np.asarray(params.head)) or 0.0}  # noqa: E731
-    config = replace(CONFIG, steps=21, validate_every=1)
-    run(tmp_path, config, initial=weights, evaluate=look, stop_after=0.0)
-    assert np.abs(seen[0] - weights.head).max() < 1e-3  # one step of warm-up away
+    state = run(tmp_path, initial=weights, stop_after=0.0)
+    assert int(state.step) == 1
+    assert np.abs(np.asarray(state.params.head) - weights.head).max() < 1e-3  # one step of warm-up away
 
 
 def test_a_trace_of_some_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str], whole: tuple[State, Path]) -> None:

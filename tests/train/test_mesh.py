@@ -1,6 +1,7 @@
 """A step on a mesh of eight emulated devices is the step on one, for every shape of the mesh."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import jax
@@ -11,10 +12,11 @@ from polyturn.data.batches import Batch, with_targets
 from polyturn.model import native
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
+from polyturn.model.params import initialise
 from polyturn.parallel.mesh import BATCH, MeshShape
 from polyturn.parallel.rules import make_mesh, sharding, spec
 from polyturn.train.config import OptimizerConfig, TrainConfig
-from polyturn.train.step import State, evaluate_batch, start, train_step
+from polyturn.train.step import State, evaluate_batch, shardings, start, train_step
 from polyturn.utils.errors import UserError
 
 MODEL = ModelConfig(layers=3, width=64, heads=8, rotary=4, vocab=96, context=32)
@@ -105,11 +107,26 @@ def test_each_device_holds_its_part_of_weights_and_moments() -> None:
         assert tree.embedding.sharding.shard_shape(tree.embedding.shape) == (48, 32)
 
 
-def test_evaluation_on_a_mesh(alone) -> None:
+def test_each_device_draws_only_its_part_of_fresh_weights() -> None:
+    """The same weights as on one device, in less memory than all of them would take."""
+    config = replace(CONFIG, model=ModelConfig(layers=4, width=256, heads=8, rotary=32, vocab=4096))
+    wanted = start(config).params
+    with jax.set_mesh(make_mesh(MeshShape(1, 8, 1))):
+        draw = jax.jit(partial(initialise, config.model), out_shardings=shardings(config).params)
+        drawing = draw.lower(jax.random.key(0)).compile()
+        drawn = start(config).params
+    assert drawing.memory_analysis().temp_size_in_bytes < config.model.parameters * 4 / 3
+    for one, other in zip(jax.tree.leaves(drawn), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_evaluation_on_a_mesh(accumulate: int) -> None:
     whole, count = evaluate_batch(CONFIG, start(CONFIG).params, batch(0))
     mesh = make_mesh(MeshShape(2, 2, 2))
+    config = replace(CONFIG, accumulate=accumulate)
     with jax.set_mesh(mesh):
-        value, counted = evaluate_batch(CONFIG, start(CONFIG).params, on(mesh, batch(0)))
+        value, counted = evaluate_batch(config, start(config).params, on(mesh, batch(0)))
     assert float(value) == pytest.approx(float(whole), rel=1e-5)
     assert float(counted) == float(count)
 

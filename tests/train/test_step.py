@@ -141,6 +141,13 @@ def test_evaluation_counts_every_position_once() -> None:
     assert together == pytest.approx(apart, rel=1e-3)
 
 
+def test_evaluation_leaves_the_z_loss_out_and_takes_turns_like_a_step() -> None:
+    state = start(CONFIG)
+    wanted = evaluate(CONFIG, state.params, [batch(0)])
+    assert evaluate(replace(CONFIG, z_loss=1e-2), state.params, [batch(0)]) == wanted
+    assert evaluate(replace(CONFIG, accumulate=4), state.params, [batch(0)]) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_a_broken_step_is_left_out() -> None:
     """A gradient that is not finite changes nothing but the counts; the next good step goes on."""
     config = replace(CONFIG, compute=Compute("float32"))

@@ -68,14 +68,11 @@ def train(
     if not curriculum and overlap:
         raise UserError("--overlap is for recipes that make their own data; `polyturn data build` has its own filter.")
 
-    if deterministic:
-        from polyturn.parallel.start import deterministic as same_bits
+    from polyturn.parallel import start as devices
 
-        same_bits()
+    devices.prepare_gpus(deterministic)
     if coordinator is not None:
-        from polyturn.parallel.start import processes as join
-
-        join(coordinator, processes, process)
+        devices.processes(coordinator, processes, process)
     from polyturn.train import watch  # after the arguments were read: it needs the training extra
 
     sinks = [watch.tensorboard] * tensorboard + ([watch.weights_and_biases(wandb)] if wandb else [])

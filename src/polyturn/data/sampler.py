@@ -84,6 +84,10 @@ class Mixture:
         parts = [str(part.manifest["sha256"]) for part in self.parts]
         return hashlib.sha256(repr((parts, self.stages, self.seed, self.separate)).encode()).hexdigest()
 
+    def most_documents(self) -> int:
+        """Documents in the row that holds the most of them, padding counted as one. Looks at all rows."""
+        return 1 + max(part.most_pieces() for part in self.parts) if self.separate else 2
+
     def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
         """The rows of `step` that host `host` of `hosts` takes: [size / hosts, T].
 
@@ -159,6 +163,10 @@ class InOrder:
     def digest(self) -> str:
         """As of `Mixture`."""
         return hashlib.sha256(repr((self.shards.manifest["sha256"], self.separate)).encode()).hexdigest()
+
+    def most_documents(self) -> int:
+        """As of `Mixture`."""
+        return 1 + self.shards.most_pieces() if self.separate else 2
 
     def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
         """As of `Mixture`; step 0 holds the first rows."""

@@ -112,6 +112,10 @@ class Shards:
         """Number of the first row of each shard, and of all rows at the end."""
         return np.cumsum([0] + [shard.rows for shard in self.index.shards])
 
+    def most_pieces(self) -> int:
+        """Pieces in the row that holds the most of them."""
+        return max(int(np.diff(packed.starts).max()) for packed in self.packs)
+
     def read(self, rows: np.ndarray) -> Rows:
         """Rows by number, int [B], in the order given."""
         row = self.index.row

@@ -107,7 +107,14 @@ class Device(Protocol):
         ...
 
 
-def choose(backend: str, device: Device, head_width: int, length: int, dtype: DTypeLike) -> str:
+def choose(
+    backend: str,
+    device: Device,
+    head_width: int,
+    length: int,
+    dtype: DTypeLike,
+    documents: Callable[[], int] = lambda: 1,
+) -> str:
     """The backend for a run: the one named, or for "auto" the first of `AUTO` that can do the work.
 
     Args:
@@ -116,6 +123,7 @@ def choose(backend: str, device: Device, head_width: int, length: int, dtype: DT
         head_width: K.
         length: T.
         dtype: of the computation.
+        documents: tells how many a row holds at most, padding counted; asked where a backend has a limit.
 
     Raises:
         UserError: no such backend, or it cannot run here, with the reason.
@@ -123,23 +131,32 @@ def choose(backend: str, device: Device, head_width: int, length: int, dtype: DT
     if backend not in (*BACKENDS, "auto"):
         raise UserError(f"There is no attention {backend!r}; take auto or one of {', '.join(BACKENDS)}.")
     tried = AUTO.get(device.platform, ("chunked",)) if backend == "auto" else (backend,)
-    refusals = {name: _refusal(name, device, head_width, length, dtype) for name in tried}
-    for name, refused in refusals.items():
+    refusals: dict[str, str] = {}
+    for name in tried:
+        refused = _refusal(name, device, head_width, length, dtype, documents)
         if refused is None:
             return name
+        refusals[name] = refused
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals.items())
     raise UserError(f"No attention kernel for packed rows ({reasons}); attention=chunked runs anywhere, more slowly.")
 
 
-def _refusal(backend: str, device: Any, head_width: int, length: int, dtype: DTypeLike) -> str | None:
+def _refusal(
+    backend: str, device: Any, head_width: int, length: int, dtype: DTypeLike, documents: Callable[[], int]
+) -> str | None:
     match backend:
         case "cudnn":
-            return attention_cudnn.refusal(device, head_width, dtype)
+            return attention_cudnn.refusal(device, head_width, dtype) or _too_many(documents(), length)
         case "tokamax":
             return attention_tokamax.refusal(device, head_width, dtype)
         case "splash":
             return attention_splash.refusal(device, length)
     return None
+
+
+def _too_many(documents: int, length: int) -> str | None:
+    limit = attention_cudnn.most_documents(length)
+    return f"a row holds {documents} documents and it has room for {limit}" if documents > limit else None
 
 
 def check_documents(backend: str, segments: np.ndarray) -> None:

@@ -109,7 +109,7 @@ def abstract(config: ModelConfig, dtype: DTypeLike = jnp.float32) -> Params[jax.
 
 
 def initialise(config: ModelConfig, key: jax.Array) -> Params[jax.Array]:
-    """Fresh float32 weights, a pure function of `key` and the shapes."""
+    """Fresh float32 weights, a pure function of `key` and the shapes; on a mesh each device draws its part."""
     infos, tree = jax.tree.flatten(describe(config), is_leaf=is_info)
     keys = jax.random.split(key, len(infos))
     return jax.tree.unflatten(tree, [_initial(info, k) for info, k in zip(infos, keys, strict=True)])
@@ -118,7 +118,8 @@ def initialise(config: ModelConfig, key: jax.Array) -> Params[jax.Array]:
 def _initial(info: ArrayInfo, key: jax.Array) -> jax.Array:
     if info.std is None:
         return jnp.full(info.shape, info.fill, jnp.float32)
-    return info.std * jax.random.truncated_normal(key, -2.0, 2.0, info.shape, jnp.float32)
+    place = None if jax.sharding.get_abstract_mesh().empty else spec(info.axes)  # else every device draws all of it
+    return info.std * jax.random.truncated_normal(key, -2.0, 2.0, info.shape, jnp.float32, out_sharding=place)
 
 
 def count(params: Params) -> int:

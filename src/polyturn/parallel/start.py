@@ -14,14 +14,20 @@ import jax
 
 from polyturn.utils.errors import UserError
 
+GPU_SHARE = "0.92"  # of a GPU's memory; JAX takes 0.75 by default, and `polyturn plan` counts with 0.9
 
-def deterministic() -> None:
-    """Have GPUs give the same bits in every run: XLA then neither tunes kernels by time nor adds with atomics.
 
-    It asks the same of cuDNN's attention. CPUs and TPUs do so anyhow. Costs speed; `benchmarks/gpu_train_rate.py` tells
-    how much.
+def prepare_gpus(deterministic: bool = False) -> None:
+    """Set what JAX reads when it first looks for GPUs: how much of their memory it takes, and how it computes.
+
+    Args:
+        deterministic: the same bits in every run. XLA then neither tunes kernels by time nor adds with atomics, and
+            asks the same of cuDNN's attention. CPUs and TPUs do so anyhow. Costs speed; `benchmarks/gpu_train_rate.py`
+            tells how much.
     """
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", GPU_SHARE)
+    if deterministic:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
 
 
 def processes(coordinator: str, count: int | None = None, index: int | None = None) -> None:

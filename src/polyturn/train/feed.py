@@ -43,6 +43,10 @@ class Source(Protocol):
         """Differs where a batch would differ."""
         ...
 
+    def most_documents(self) -> int:
+        """How many documents a row holds at most, padding counted as one. May look at all rows."""
+        ...
+
 
 def feed(source: Source, step: int, size: int) -> Batch:
     """The batch of `step`, `size` rows, on the mesh in force: jax arrays `[size, T]`, cut along the batch."""
@@ -92,6 +96,10 @@ class Checked:
     def digest(self) -> str:
         """As of `Source`."""
         return self.source.digest()
+
+    def most_documents(self) -> int:
+        """As of `Source`."""
+        return self.source.most_documents()
 
 
 @contextmanager

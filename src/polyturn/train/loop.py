@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from polyturn.model.attention import choose
-from polyturn.model.params import Params
+from polyturn.model.params import Params, check_mesh
 from polyturn.parallel.rules import make_mesh
 from polyturn.train import flops
 from polyturn.train.checkpoints import Checkpoints, checkpoints
@@ -33,7 +33,8 @@ from polyturn.train.meter import Meter
 from polyturn.train.profiling import Profile
 from polyturn.train.record import claim, identity
 from polyturn.train.results import Results
-from polyturn.train.step import State, abstract, evaluate_batch, mesh_shape, start, train_step
+from polyturn.train.step import State, abstract, mesh_shape, start, train_step
+from polyturn.train.step import evaluate as mean_loss
 from polyturn.train.stopping import stopping
 from polyturn.train.watch import Report, Sink, log
 from polyturn.train.watchdog import watchdog
@@ -82,8 +83,9 @@ def train(
     with stopping(stop_after) as stop, ExitStack() as opened:
         # The devices.
         opened.enter_context(_mesh(config))
+        check_mesh(config.model, mesh_shape())
         config.micro_rows(mesh_shape())  # refuses rows that do not share out
-        asked, config = config, _with_attention(config, source.row)
+        asked, config = config, _with_attention(config, source)
         check_memory(replace(config, mesh=mesh_shape()), source.row)
         source = Checked(source, config)
 
@@ -110,6 +112,16 @@ def train(
         if warning:
             lines.tell(first, warning)
 
+        def measure(step: int, state: State) -> None:
+            dog.expect(f"Validation after step {step}", seldom)
+            with meter.other("validation_s"):
+                numbers = _validate(config, state, validation) | (evaluate(state.params) if evaluate else {})
+            if numbers:
+                lines.write({"step": step} | numbers)
+
+        if found and _measured_after(config, first) and not decide(lambda: lines.measured):
+            measure(first, state)  # the run was stopped between saving and measuring
+
         while step < config.steps and not results.stop:
             # A step: started here, finished some rounds later.
             dog.expect(f"The batch of step {step + 1}", config.step_deadline)
@@ -131,14 +143,6 @@ def train(
                 results.fetch(0)
                 lines.say(trace.turn(step))
 
-            if step % (config.validate_every or config.save_every) == 0 or step == config.steps:
-                results.fetch(0)
-                dog.expect(f"Validation after step {step}", seldom)
-                with meter.other("validation_s"):
-                    numbers = _validate(config, state, validation) | (evaluate(state.params) if evaluate else {})
-                if numbers:
-                    lines.write({"step": step} | numbers)
-
             if step % config.save_every == 0 or step == config.steps or results.save or results.stop:
                 results.fetch(0)  # nothing broken is saved, and the log is complete
                 dog.expect(f"Saving step {step}", seldom)
@@ -147,16 +151,22 @@ def train(
                     saved.save(state, step, {"tokens": step * meter.tokens, "useful_s": meter.useful})
                 results.save, last_save = False, time.monotonic()
 
+            if _measured_after(config, step) and not results.stop:  # else when the run goes on
+                results.fetch(0)
+                measure(step, state)
+
         lines.say(trace.close())
         dog.expect("Writing the last checkpoint", seldom)
         saved.wait()
     return state
 
 
-def _with_attention(config: TrainConfig, row: int) -> TrainConfig:
+def _with_attention(config: TrainConfig, source: Source) -> TrainConfig:
     """The configuration with the attention that this run gets. Raises UserError where it cannot be had."""
-    compute = config.compute
-    chosen = choose(compute.attention, jax.devices()[0], config.model.head_width, row, compute.dtype)
+    compute, device = config.compute, jax.devices()[0]
+    chosen = choose(
+        compute.attention, device, config.model.head_width, source.row, compute.dtype, source.most_documents
+    )
     return replace(config, compute=replace(compute, attention=chosen))
 
 
@@ -165,6 +175,11 @@ def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
     if config.mesh.size == 1 and jax.process_count() == 1:
         return nullcontext()
     return jax.set_mesh(make_mesh(config.mesh))
+
+
+def _measured_after(config: TrainConfig, step: int) -> bool:
+    """Whether validation is due after `step`."""
+    return step % (config.validate_every or config.save_every) == 0 or step == config.steps
 
 
 def _begin(config: TrainConfig, initial: Params[Any] | None, saved: Checkpoints, found: Manifest | None) -> State:
@@ -186,5 +201,4 @@ def _validate(config: TrainConfig, state: State, source: Source | None) -> dict[
         return {}
     held = Checked(source, config)
     placed = (feed(held, n, config.rows) for n in range(config.validation_batches))
-    sums = np.array(jax.device_get([evaluate_batch(config, state.params, batch) for batch in placed]))
-    return {"validation_loss": float(sums[:, 0].sum() / max(sums[:, 1].sum(), 1.0))}
+    return {"validation_loss": mean_loss(config, state.params, placed)}

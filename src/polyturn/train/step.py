@@ -5,7 +5,7 @@ devices is written where it happens (`parallel/collectives.py`). On one device t
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -156,18 +156,20 @@ def loss_and_gradient(
         (value, count), gradient = jax.value_and_grad(partial(loss, config), has_aux=True)(own, micro)
         return value, count, gradient
 
-    if config.accumulate == 1:
-        sums = one(batch)
-    else:
-        micros = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), batch)
-        zero = vary(jnp.float32(0.0), BATCH)
-        zeros = (zero, zero, jax.tree.map(zeros_like, own))
-        sums, _ = jax.lax.scan(lambda so_far, micro: (jax.tree.map(jnp.add, so_far, one(micro)), None), zeros, micros)
-    value, count, gradient = sums
+    zero = vary(jnp.float32(0.0), BATCH)
+    value, count, gradient = _in_turns(config, one, batch, lambda: (zero, zero, jax.tree.map(zeros_like, own)))
     value, count = total(value, *BATCH), total(count, *BATCH)
     gradient = jax.tree.map(lambda g, p: total(g, *sorted(varying(g) - varying(p))), gradient, params)
     positions = jnp.maximum(count, 1.0)
     return value / positions, count, jax.tree.map(lambda g: g / positions, gradient)
+
+
+def _in_turns[Sums](config: TrainConfig, one: Callable[[Batch], Sums], batch: Batch, zeros: Callable[[], Sums]) -> Sums:
+    """The sums of what `one` gives for each of the `config.accumulate` parts of a device's rows."""
+    if config.accumulate == 1:
+        return one(batch)
+    micros = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), batch)
+    return jax.lax.scan(lambda so_far, micro: (jax.tree.map(jnp.add, so_far, one(micro)), None), zeros(), micros)[0]
 
 
 def loss(config: TrainConfig, params: Params[jax.Array], batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -184,10 +186,15 @@ def loss(config: TrainConfig, params: Params[jax.Array], batch: Batch) -> tuple[
 
 @partial(jax.jit, static_argnums=0)
 def evaluate_batch(config: TrainConfig, params: Params[jax.Array], batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Sum of losses and number of positions of one batch, in the run's own precision."""
+    """Sum of losses, without the z-loss, and number of positions of one batch, in the run's own precision.
+
+    The rows are taken in as many turns as in training, so that it needs less memory than a step.
+    """
+    plain = replace(config, z_loss=0.0)
 
     def sums(params: Params[jax.Array], batch: Batch) -> tuple[jax.Array, jax.Array]:
-        value, count = loss(config, params, batch)
+        zero = vary(jnp.float32(0.0), BATCH)
+        value, count = _in_turns(config, partial(loss, plain, params), batch, lambda: (zero, zero))
         return total(value, *BATCH), total(count, *BATCH)
 
     out = PartitionSpec()
@@ -195,6 +202,6 @@ def evaluate_batch(config: TrainConfig, params: Params[jax.Array], batch: Batch)
 
 
 def evaluate(config: TrainConfig, params: Params[jax.Array], batches: Iterable[Batch]) -> float:
-    """Mean loss per position over all batches."""
-    sums = np.array([[float(x) for x in evaluate_batch(config, params, b)] for b in batches])
+    """Mean loss per position over all batches, without the z-loss."""
+    sums = np.array(jax.device_get([evaluate_batch(config, params, batch) for batch in batches]))
     return float(sums[:, 0].sum() / max(sums[:, 1].sum(), 1.0))

@@ -27,10 +27,15 @@ type Sink = Callable[[Path, Mapping[str, Any], int], AbstractContextManager[Repo
 
 
 class Log:
-    """Where the lines of a run go. `report` gets every line too, and a process that does not lead has no file."""
+    """Where the lines of a run go. `report` gets every line too, and a process that does not lead has no file.
 
-    def __init__(self, path: Path, file: TextIO | None, reports: Sequence[Report]) -> None:
+    Attributes:
+        measured: whether the log, as it was opened, had what was measured after its last step.
+    """
+
+    def __init__(self, path: Path, file: TextIO | None, reports: Sequence[Report], measured: bool = False) -> None:
         self._path, self._file, self._reports = path, file, reports
+        self.measured = measured
 
     def write(self, line: Line) -> None:
         """Write a line. Raises UserError where the disk is full."""
@@ -88,8 +93,10 @@ def log(
     with ExitStack() as stack:
         others = [stack.enter_context(sink(folder, settings, step)) for sink in sinks]
         lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
-        write_text(path, "".join(line for line in lines if _counts(line, step)))
-        yield Log(path, stack.enter_context(open(path, "a")), [report, *others])
+        kept = [line for line in lines if _counts(line, step)]
+        write_text(path, "".join(kept))
+        measured = any(_is_measured(json.loads(line), step) for line in kept)
+        yield Log(path, stack.enter_context(open(path, "a")), [report, *others], measured)
 
 
 def _counts(line: str, step: int) -> bool:
@@ -98,6 +105,11 @@ def _counts(line: str, step: int) -> bool:
         return line.endswith("\n") and json.loads(line)["step"] <= step
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def _is_measured(line: Line, step: int) -> bool:
+    """Whether a line has what was measured after `step`: it is neither a step's own nor an event."""
+    return line["step"] == step and "loss" not in line and "event" not in line
 
 
 @contextmanager
