@@ -1,6 +1,7 @@
 """`polyturn train`: a recipe, with overrides; resumes by itself. `polyturn train export`: a model from a checkpoint."""
 
 import re
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -72,21 +73,22 @@ def train(
         from polyturn.parallel.start import deterministic as same_bits
 
         same_bits()
-    if coordinator is not None:
-        from polyturn.parallel.start import processes as join
+    with ExitStack() as job:
+        if coordinator is not None:
+            from polyturn.parallel.start import processes as join
 
-        join(coordinator, processes, process)
-    from polyturn.train import watch  # after the arguments were read: it needs the training extra
+            job.enter_context(join(coordinator, processes, process))
+        from polyturn.train import watch  # after the arguments were read: it needs the training extra
 
-    sinks = [watch.tensorboard] * tensorboard + ([watch.weights_and_biases(wandb)] if wandb else [])
-    if curriculum:
-        from polyturn.recipes.run import run
+        sinks = [watch.tensorboard] * tensorboard + ([watch.weights_and_biases(wandb)] if wandb else [])
+        if curriculum:
+            from polyturn.recipes.run import run
 
-        run(chosen, out, overlap=overlap, stop_after=seconds, sinks=sinks, profile=profile)
-    else:
-        from polyturn.recipes import pretraining
+            run(chosen, out, overlap=overlap, stop_after=seconds, sinks=sinks, profile=profile)
+        else:
+            from polyturn.recipes import pretraining
 
-        pretraining.run(chosen, out, data, validation, start, tokenizer, seconds, sinks, profile)
+            pretraining.run(chosen, out, data, validation, start, tokenizer, seconds, sinks, profile)
     return 0
 
 
