@@ -1,7 +1,7 @@
-"""Short texts that the processes of a job leave for each other: the key-value store in process 0 of JAX's coordination service.
+"""Short texts that the processes of a job leave for each other, in the store that JAX keeps in process 0.
 
-Unlike a collective on the devices, reading waits for nobody, has no time limit and needs no mesh. JAX has no public name
-for the store; the one below is what its own libraries use.
+Unlike a collective on the devices, reading waits for nobody, has no time limit and needs no mesh. JAX has no public
+name for the store (of its coordination service); the one below is what Orbax uses.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ def _store() -> Any:
 
 
 def put(place: str, text: str, name: str = "0") -> None:
-    """Leave `text` at `place`, under a name of its own where several leave one. Raises JaxRuntimeError if it is taken."""
+    """Leave `text` at `place`, under a `name` where several are left. Raises JaxRuntimeError if it is taken."""
     _store().key_value_set(f"{PREFIX}/{place}/{name}", text)
 
 

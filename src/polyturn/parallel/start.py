@@ -2,8 +2,8 @@
 
 `jax.distributed` for clusters that tell it what it must know and for those that do not:
 
-    with processes("auto"): ...                             # Slurm, Kubernetes (JobSet, indexed jobs), Open MPI, TPU pods
-    with processes("10.0.0.1:1234", count=2, index=0): ...  # the address of process 0, the same in all of them
+    with processes("auto"):                             # Slurm, Kubernetes (JobSet, indexed jobs), Open MPI, TPU pods
+    with processes("10.0.0.1:1234", count=2, index=0):  # the address of process 0, the same in all of them
 
 A process that fails tells the others, and all end at once: none of them could go on, and each would wait for the others
 in a collective, or at JAX's own way out, without a word.
