@@ -47,13 +47,13 @@ def evaluation(place: str, config: ModelConfig, tokenizer: Tokenizer) -> Evaluat
         folder = Folder(Path(), config, jax.tree.map(_gathered, params), tokenizer, digest="")
 
         def score() -> dict[str, float]:
-            with jax.set_mesh(NO_MESH):
-                return measure(Model(folder, name="the model in training", dtype=None, strict=False))
+            try:
+                with jax.set_mesh(NO_MESH):
+                    return measure(Model(folder, name="the model in training", dtype=None, strict=False))
+            except SandboxError as error:  # told in one sentence by all processes
+                raise UserError(str(error)) from error
 
-        try:
-            return decide(score)
-        except SandboxError as error:
-            raise UserError(str(error)) from error
+        return decide(score)
 
     return evaluate
 

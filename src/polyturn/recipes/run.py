@@ -77,9 +77,9 @@ def run(
     decide(lambda: _make(recipe, out, overlap))
     tokenizer, first = load(out / "tokenizer"), recipe.stages[0].train
     evaluate = evaluation(recipe.evaluate, first.model, tokenizer)
+    folders = [out / f"{number}-{stage.name}" for number, stage in enumerate(recipe.stages)]
     last: Path | None = None  # checkpoint of the stage before
-    for number, stage in enumerate(recipe.stages):
-        folder = out / f"{number}-{stage.name}"
+    for stage, folder in zip(recipe.stages, folders, strict=True):
         decide(partial(_pack, out, stage, folder, tokenizer))
         rows, validation = shards.open(folder / "rows"), shards.open(folder / "validation")
         initial = load_params(last) if last else initialise_copying(first.model, jax.random.key(first.seed))
@@ -89,7 +89,8 @@ def run(
             print(f"Stopped at step {int(state.step)} of {stage.train.steps} of {stage.name}; run again to go on.")
             return None
         last = folder / "checkpoints" / str(stage.train.steps)  # whole on every process, as the state is not
-    decide(lambda: (out / "model").exists() or export(folder, out / "model", stage.train.steps, tokenizer))
+    steps = recipe.stages[-1].train.steps
+    decide(lambda: (out / "model").exists() or export(folders[-1], out / "model", steps, tokenizer))
     print(f"The model is in {out / 'model'}.")
     return out / "model"
 
