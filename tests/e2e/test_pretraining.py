@@ -1,7 +1,11 @@
 """From files to a model: shards built, a recipe stopped and carried on, a model trained further on answers alone."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +120,40 @@ def test_shards_of_another_tokenizer_are_refused(
     command = ["train", "polyturn_3m", "--data", str(tmp_path / "other"), "--out", str(tmp_path / "run")]
     assert main([*command, "--set", *SMALL]) == 2
     assert "another tokenizer" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_with_cut_weights_leave_one_model(corpus: Path, tmp_path: Path) -> None:
+    """To the end, and once more when all is done; and what they measure on the way is the leading one's."""
+    out = tmp_path / "run"
+    measure = "def tokens(model):\n    return {'tokens_written': len(model.generate('a', max_tokens=3)[0].ids)}\n"
+    (tmp_path / "measure.py").write_text(measure)
+    model = [f"train.model.{setting}" for setting in ("layers=2", "width=32", "heads=4", "rotary=8")]
+    command = [sys.executable, "-m", "polyturn.cli.main", "train", "polyturn_3m", "--data", str(corpus)]
+    command += [
+        "--out",
+        str(out),
+        "--processes",
+        "2",
+        "--set",
+        *SMALL,
+        *model,
+        "train.mesh.fsdp=2",
+        "evaluate=measure:tokens",
+    ]
+    env = {**os.environ, "JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        jobs = [[*command, "--coordinator", address, "--process", str(index)] for index in range(2)]
+        both = [subprocess.Popen(job, env=env, stderr=subprocess.PIPE, text=True) for job in jobs]
+        try:
+            said = [process.communicate(timeout=300)[1] for process in both]
+        finally:
+            for process in both:
+                process.kill()
+        assert [process.returncode for process in both] == [0, 0], said
+        assert len(polyturn.load(out / "model").generate("value_1 =", max_tokens=3, temperature=0.0)) == 1
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert sum("tokens_written" in line for line in lines) == 2

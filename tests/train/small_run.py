@@ -1,6 +1,6 @@
 """A training run of seconds, for tests to kill, stop and resume; in this process or in one of its own.
 
-python small_run.py FOLDER '{"config": {"steps": 8}, "hang_at": 5}'      prints each line of the log
+python small_run.py FOLDER '{"config": {"steps": 8}, "data": {"hang_at": 5}}'      prints each line of the log
 """
 
 import atexit
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ from polyturn.train.config import OptimizerConfig, TrainConfig
 from polyturn.train.loop import train
 from polyturn.train.meter import TIMED
 from polyturn.train.step import State
+from polyturn.utils.exits import exit_code
 
 MODEL = ModelConfig(layers=2, width=64, heads=4, rotary=8, vocab=64, context=64)
 CONFIG = TrainConfig(
@@ -82,15 +84,18 @@ def same(one: State, other: State) -> bool:
 
 
 class Slow(Mixture):
-    """Data that takes its time, or never comes."""
+    """Data that takes its time, or never comes, or is broken in the last host's part."""
 
-    def __init__(self, pause_s: float = 0.0, hang_at: int = -1) -> None:
-        super().__init__([(rows(), 1)], CONFIG.seed)
-        self.pause_s, self.hang_at = pause_s, hang_at
+    def __init__(self, pause_s: float = 0.0, hang_at: int = -1, bad_at: int = -1, seed: int = CONFIG.seed) -> None:
+        super().__init__([(rows(), 1)], seed)
+        self.pause_s, self.hang_at, self.bad_at = pause_s, hang_at, bad_at
 
     def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Batch:
         time.sleep(10**6 if step == self.hang_at else self.pause_s)
-        return super().batch(step, size, host, hosts)
+        batch = super().batch(step, size, host, hosts)
+        if step == self.bad_at and host == hosts - 1:
+            batch.tokens[0, 0] = MODEL.vocab
+        return batch
 
 
 def start_child(folder: Path, devices: int = 8, **options: Any) -> subprocess.Popen[str]:
@@ -104,19 +109,17 @@ def main(
     config: dict[str, Any],
     mesh: str = "",
     job: tuple[str, int, int] | None = None,
-    pause_s: float = 0.0,
-    hang_at: int = -1,
+    data: dict[str, Any] | None = None,
     **options: Any,
 ) -> None:
-    if job:
-        processes(*job)
-
     def show(line: Any) -> None:
         print(json.dumps(line), flush=True)
 
     chosen = replace(CONFIG, mesh=MeshShape.parse(mesh), **config)
-    run(folder, chosen, source=Slow(pause_s, hang_at), report=show, **options)
+    with processes(*job) if job else nullcontext():
+        run(folder, chosen, source=Slow(**data or {}), report=show, **options)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), **{"config": {}, **json.loads(sys.argv[2])})
+    options = {"config": {}, **json.loads(sys.argv[2])}
+    sys.exit(exit_code("small_run", lambda: main(Path(sys.argv[1]), **options)))

@@ -37,7 +37,7 @@ def test_kills_change_nothing(tmp_path: Path, whole: tuple[State, Path]) -> None
     rng = random.Random(seed)
     kills = 0
     while kills < 3:
-        with start_child(tmp_path / "killed", pause_s=0.02) as child:
+        with start_child(tmp_path / "killed", data={"pause_s": 0.02}) as child:
             assert child.stdout is not None
             for _, _line in zip(range(rng.randint(1, 4)), child.stdout, strict=False):
                 pass
@@ -55,7 +55,7 @@ def test_kills_change_nothing(tmp_path: Path, whole: tuple[State, Path]) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_0(tmp_path: Path, whole: tuple[State, Path], number: signal.Signals) -> None:
-    with start_child(tmp_path, pause_s=0.1) as child:
+    with start_child(tmp_path, data={"pause_s": 0.1}) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.readline()
@@ -192,7 +192,7 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
-    with start_child(tmp_path, hang_at=10) as child:
+    with start_child(tmp_path, data={"hang_at": 10}) as child:
         assert child.stdout is not None
         child.stdout.readline()
         with pytest.raises(UserError, match="Another process"):

@@ -14,12 +14,15 @@ pytestmark = pytest.mark.slow
 MESH = "data=2,fsdp=2"  # over two processes of two devices each
 
 
-def start_job(folder: Path, **options: Any) -> list[subprocess.Popen[str]]:
+def start_job(folder: Path, *, second: dict[str, Any] | None = None, **options: Any) -> list[subprocess.Popen[str]]:
+    """Start both, the second with other options if there are any."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    jobs = [(address, 2, index) for index in range(2)]
-    return [start_child(folder, devices=2, mesh=MESH, job=job, **options) for job in jobs]
+    return [
+        start_child(folder, **{"devices": 2, "mesh": MESH, "job": (address, 2, 0), **options}),
+        start_child(folder, **{"devices": 2, "mesh": MESH, "job": (address, 2, 1), **options, **(second or {})}),
+    ]
 
 
 def finish(children: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
@@ -45,7 +48,7 @@ def test_two_processes_train_together(tmp_path: Path) -> None:
 
 
 def test_a_signal_to_one_stops_both_after_the_same_step(tmp_path: Path) -> None:
-    children = start_job(tmp_path, pause_s=0.1)
+    children = start_job(tmp_path, data={"pause_s": 0.1})
     assert children[0].stdout is not None
     children[0].stdout.readline()
     children[1].send_signal(signal.SIGTERM)  # not the one that writes
@@ -61,6 +64,40 @@ def test_a_signal_to_one_stops_both_after_the_same_step(tmp_path: Path) -> None:
 def test_what_one_refuses_both_do(tmp_path: Path) -> None:
     run(tmp_path, stop_after=0.0)
     ended = finish(start_job(tmp_path, config={"seed": 1}))
+    assert_both_say(ended, "holds a run with other settings")
+
+
+def assert_both_say(ended: list[tuple[int, str]], sentence: str) -> None:
+    """Both end as for a user's mistake and tell it, without a traceback or JAX's own words."""
     for code, said in ended:
-        assert code != 0
-        assert "holds a run with other settings" in said
+        assert code == 2, said
+        assert sentence in said
+        assert "Traceback" not in said
+        assert "coordination" not in said
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_an_error_of_one_amid_training_ends_both(tmp_path: Path, broken: int) -> None:
+    """All devices have the same rows, and one process reads others: it fails where the other is in a collective."""
+    read: list[dict[str, Any]] = [{}, {}]
+    read[broken] = {"bad_at": 7}
+    children = start_job(tmp_path, mesh="tensor=4", data=read[0], second={"data": read[1]})
+    assert_both_say(finish(children), "hold token 64")
+
+
+@pytest.mark.parametrize(
+    ("differs", "said"),
+    [
+        ({"config": {"z_loss": 0.5}}, "another settings.z_loss than process 0"),
+        ({"data": {"seed": 7}}, "another data than process 0"),
+    ],
+)
+def test_processes_that_differ_are_refused(tmp_path: Path, differs: dict[str, Any], said: str) -> None:
+    assert_both_say(finish(start_job(tmp_path, second=differs)), said)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_an_error_of_one_before_training_ends_both(tmp_path: Path) -> None:
+    """The second process alone finds that the run does not share out among its devices."""
+    ended = finish(start_job(tmp_path, second={"config": {"rows": 7}}))
+    assert_both_say(ended, "7 rows")

@@ -9,7 +9,7 @@ from polyturn.train.watchdog import EXIT, watchdog
 
 
 def test_a_hung_step_ends_the_process(tmp_path: Path) -> None:
-    with start_child(tmp_path, hang_at=7, config={"step_deadline": 2.0}) as child:
+    with start_child(tmp_path, data={"hang_at": 7}, config={"step_deadline": 2.0}) as child:
         _, said = child.communicate(timeout=120)
     assert child.returncode == EXIT
     assert "The batch of step 8 took longer than 2 s" in said

@@ -1,6 +1,7 @@
 """`polyturn train`: a recipe, with overrides; resumes by itself. `polyturn train export`: a model from a checkpoint."""
 
 import re
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,19 +72,20 @@ def train(
     from polyturn.parallel import start as devices
 
     devices.prepare_gpus(deterministic)
-    if coordinator is not None:
-        devices.processes(coordinator, processes, process)
-    from polyturn.train import watch  # after the arguments were read: it needs the training extra
+    with ExitStack() as job:
+        if coordinator is not None:
+            job.enter_context(devices.processes(coordinator, processes, process))
+        from polyturn.train import watch  # after the arguments were read: it needs the training extra
 
-    sinks = [watch.tensorboard] * tensorboard + ([watch.weights_and_biases(wandb)] if wandb else [])
-    if curriculum:
-        from polyturn.recipes.run import run
+        sinks = [watch.tensorboard] * tensorboard + ([watch.weights_and_biases(wandb)] if wandb else [])
+        if curriculum:
+            from polyturn.recipes.run import run
 
-        run(chosen, out, overlap=overlap, stop_after=seconds, sinks=sinks, profile=profile)
-    else:
-        from polyturn.recipes import pretraining
+            run(chosen, out, overlap=overlap, stop_after=seconds, sinks=sinks, profile=profile)
+        else:
+            from polyturn.recipes import pretraining
 
-        pretraining.run(chosen, out, data, validation, start, tokenizer, seconds, sinks, profile)
+            pretraining.run(chosen, out, data, validation, start, tokenizer, seconds, sinks, profile)
     return 0
 
 

@@ -2,19 +2,34 @@
 
 `jax.distributed` for clusters that tell it what it must know and for those that do not:
 
-    processes("auto")                                    # Slurm, Kubernetes (JobSet, indexed jobs), Open MPI, TPU pods
-    processes("10.0.0.1:1234", count=2, index=0)         # the address of process 0, the same in all of them
+    with processes("auto"):                             # Slurm, Kubernetes (JobSet, indexed jobs), Open MPI, TPU pods
+    with processes("10.0.0.1:1234", count=2, index=0):  # the address of process 0, the same in all of them
+
+A process that fails tells the others, and all end at once: none of them could go on, and each would wait for the others
+in a collective, or at JAX's own way out, without a word.
 """
 
 import atexit
+import json
 import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from traceback import format_exception_only
 from typing import Any
 
 import jax
 
+from polyturn.parallel import messages
 from polyturn.utils.errors import UserError
 
 GPU_SHARE = "0.92"  # of a GPU's memory; JAX takes 0.75 by default, and `polyturn plan` counts with 0.9
+FAILED = "failed"  # where a process that fails says so
+LISTEN_EVERY_S = 1.0
+LEAVE_S = 10.0  # so long a process that leaves waits for the others to have heard why
+
 
 
 def prepare_gpus(deterministic: bool = False) -> None:
@@ -30,8 +45,12 @@ def prepare_gpus(deterministic: bool = False) -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
 
 
-def processes(coordinator: str, count: int | None = None, index: int | None = None) -> None:
-    """Join the other processes of a job; returns when all of them are there.
+@contextmanager
+def processes(coordinator: str, count: int | None = None, index: int | None = None) -> Iterator[None]:
+    """Join the other processes of a job for the time of the body, which begins when all of them are there.
+
+    An exception in the body ends this process when Python ends, and the others within seconds, each with the sentence
+    and the exit code: 2 for a UserError, else 1.
 
     Args:
         coordinator: `auto`, or HOST:PORT of process 0.
@@ -56,4 +75,63 @@ def processes(coordinator: str, count: int | None = None, index: int | None = No
             f"Cannot join the other processes ({reason}); check that all are running and that the address of process 0 "
             "can be reached, or give it as HOST:PORT."
         ) from error
-    atexit.register(jax.distributed.shutdown)
+    over = threading.Event()
+    listener = threading.Thread(target=_listen, args=(over,), name="listener", daemon=True)
+    listener.start()
+
+    def quiet() -> None:
+        over.set()
+        listener.join()
+
+    try:
+        yield
+    except SystemExit:  # stopped as asked, and all of them are
+        quiet()
+        jax.distributed.shutdown()
+        raise
+    except BaseException as error:
+        quiet()
+        code = _tell(error)
+        atexit.register(_leave, code)  # JAX would wait for the others, and devices for what no longer comes
+        raise
+    quiet()
+    jax.distributed.shutdown()
+
+
+def _tell(error: BaseException) -> int:
+    """Tell the others what ends this process. Returns the exit code of all."""
+    known = isinstance(error, UserError)
+    code = 2 if known else 130 if isinstance(error, KeyboardInterrupt) else 1
+    text = str(error) if known else "".join(format_exception_only(error)).strip()
+    with suppress(jax.errors.JaxRuntimeError):  # another one was first, or process 0 is gone
+        messages.put(FAILED, json.dumps([jax.process_index(), text, code]))
+    _part()
+    return code
+
+
+def _listen(over: threading.Event) -> None:
+    """End this process as soon as another one has failed."""
+    while not over.wait(LISTEN_EVERY_S):
+        try:
+            said = messages.look(FAILED)
+        except jax.errors.JaxRuntimeError:  # process 0 is gone, which JAX tells in its own way
+            return
+        if said:
+            index, text, code = json.loads(said[0])
+            print(f"polyturn: process {index} of this job has failed: {text}", file=sys.stderr)
+            _part()
+            _leave(code)
+
+
+def _part() -> None:
+    """Wait until all have heard; process 0, which keeps the messages, leaves last."""
+    with suppress(jax.errors.JaxRuntimeError):
+        messages.wait_for_all("left", LEAVE_S)
+    if jax.process_index() == 0:
+        time.sleep(LISTEN_EVERY_S)
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

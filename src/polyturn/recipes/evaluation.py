@@ -7,23 +7,26 @@ It is called whenever validation is due; training waits for it, and what it retu
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.sharding import Mesh, PartitionSpec
 
 from polyturn.api import Model
 from polyturn.hub.folder import Folder
 from polyturn.model.config import ModelConfig
 from polyturn.model.params import Params
+from polyturn.sandbox import SandboxError
 from polyturn.tokenizer.bpe import Tokenizer
-from polyturn.train.hosts import leads
+from polyturn.train.hosts import decide, leads
 from polyturn.train.loop import Evaluate
 from polyturn.utils.errors import UserError
 
 PROGRAMS = 50
+NO_MESH = Mesh(np.empty((), object), ())
 
 type Measure = Callable[[Model], dict[str, float]]
 
@@ -31,7 +34,7 @@ type Measure = Callable[[Model], dict[str, float]]
 def evaluation(place: str, config: ModelConfig, tokenizer: Tokenizer) -> Evaluate | None:
     """The function at `place`, `module:name`, for weights as they are trained; None where `place` is empty.
 
-    The leading process alone calls it; the others wait at the next step.
+    The leading process alone calls it, on a device of its own, while the others wait; all get what it returns.
 
     Raises:
         UserError: there is no such function.
@@ -41,13 +44,44 @@ def evaluation(place: str, config: ModelConfig, tokenizer: Tokenizer) -> Evaluat
     measure = _function(place)
 
     def evaluate(params: Params[jax.Array]) -> dict[str, float]:
-        whole = multihost_utils.process_allgather(params, tiled=True) if jax.process_count() > 1 else params
-        if not leads():
-            return {}
-        folder = Folder(Path(), config, jax.tree.map(np.asarray, whole), tokenizer, digest="")
-        return measure(Model(folder, name="the model in training", dtype=None, strict=False))
+        folder = Folder(Path(), config, jax.tree.map(_gathered, params), tokenizer, digest="")
+
+        def score() -> dict[str, float]:
+            try:
+                with jax.set_mesh(NO_MESH):
+                    return measure(Model(folder, name="the model in training", dtype=None, strict=False))
+            except SandboxError as error:  # told in one sentence by all processes
+                raise UserError(str(error)) from error
+
+        return decide(score)
 
     return evaluate
+
+
+def _gathered(array: jax.Array) -> np.ndarray:
+    """The whole of an array in this host's memory, on the leading process; elsewhere nothing that counts.
+
+    Where hosts hold parts of it they come together a layer at a time: the devices have no room for more.
+    """
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    layered = array.ndim == 3  # [L, ...]
+    whole = np.empty(array.shape if leads() else 0, array.dtype)
+    for n in range(array.shape[0] if layered else 1):
+        part = np.asarray(_layer(array, n) if layered else _replicated(array))
+        if leads():
+            whole[n if layered else ...] = part
+    return whole
+
+
+@partial(jax.jit, out_shardings=PartitionSpec())
+def _layer(array: jax.Array, n: int) -> jax.Array:
+    return jax.lax.dynamic_index_in_dim(array, n, keepdims=False)
+
+
+@partial(jax.jit, out_shardings=PartitionSpec())
+def _replicated(array: jax.Array) -> jax.Array:
+    return array
 
 
 def _function(place: str) -> Measure:

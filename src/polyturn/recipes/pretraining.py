@@ -65,10 +65,12 @@ def run(
     Raises:
         UserError: the folder holds another run; shards, tokenizer, start and recipe do not fit each other.
     """
+    from polyturn.data.encode import digest
     from polyturn.data.sampler import InOrder, Mixture
-    from polyturn.hub.folder import write_folder
     from polyturn.recipes.evaluation import evaluation
     from polyturn.recipes.progress import progress
+    from polyturn.train.export import export
+    from polyturn.train.hosts import check_same, decide
     from polyturn.train.loop import train
 
     given = _start(recipe, start)
@@ -79,7 +81,8 @@ def run(
         _check(recipe, shards, chosen)
     config = recipe.train
     evaluate = evaluation(recipe.evaluate, config.model, chosen)
-    _claim(recipe, out, start)
+    check_same({"recipe": asdict(recipe), "--start": given and given.digest, "tokenizer": digest(chosen)})
+    decide(lambda: _claim(recipe, out, start))
     with progress(recipe.name, config.steps) as report:
         state = train(
             config,
@@ -96,8 +99,7 @@ def run(
     if int(state.step) < config.steps:
         print(f"Stopped at step {int(state.step)} of {config.steps}; run again to go on.")
         return None
-    if not (out / "model").exists():
-        write_folder(out / "model", config.model, state.params, chosen, dtype="bfloat16")
+    decide(lambda: (out / "model").exists() or export(out, out / "model", config.steps, chosen))
     print(f"The model is in {out / 'model'}.")
     return out / "model"
 

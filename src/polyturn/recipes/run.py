@@ -12,6 +12,7 @@ from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,7 +26,6 @@ from polyturn.data.repeats import repeats
 from polyturn.data.sampler import InOrder, Mixture
 from polyturn.data.shards import About, Shards
 from polyturn.hub.catalogue import resolve
-from polyturn.hub.folder import write_folder
 from polyturn.model.copying import initialise_copying
 from polyturn.model.params import Params
 from polyturn.recipes.evaluation import evaluation
@@ -34,6 +34,9 @@ from polyturn.recipes.recipe import Recipe, Stage
 from polyturn.synthesis.turns import encode_for_training
 from polyturn.tokenizer.bpe import Tokenizer, load
 from polyturn.tokenizer.training import SPECIAL
+from polyturn.train.checkpoints import load_params
+from polyturn.train.export import export
+from polyturn.train.hosts import check_same, decide
 from polyturn.train.loop import Evaluate, train
 from polyturn.train.record import fixed
 from polyturn.train.step import State
@@ -70,29 +73,36 @@ def run(
         UserError: the folder holds the run of another recipe; the tokenizer does not fit the model.
     """
     deadline = time.monotonic() + stop_after
+    check_same({"recipe": asdict(recipe)})
+    decide(lambda: _make(recipe, out, overlap))
+    tokenizer, first = load(out / "tokenizer"), recipe.stages[0].train
+    evaluate = evaluation(recipe.evaluate, first.model, tokenizer)
+    folders = [out / f"{number}-{stage.name}" for number, stage in enumerate(recipe.stages)]
+    last: Path | None = None  # checkpoint of the stage before
+    for stage, folder in zip(recipe.stages, folders, strict=True):
+        decide(partial(_pack, out, stage, folder, tokenizer))
+        rows, validation = shards.open(folder / "rows"), shards.open(folder / "validation")
+        initial = load_params(last) if last else initialise_copying(first.model, jax.random.key(first.seed))
+        seconds = deadline - time.monotonic()
+        state = _train(stage, rows, validation, folder, initial, evaluate, seconds, sinks, profile)
+        if int(state.step) < stage.train.steps:
+            print(f"Stopped at step {int(state.step)} of {stage.train.steps} of {stage.name}; run again to go on.")
+            return None
+        last = folder / "checkpoints" / str(stage.train.steps)  # whole on every process, as the state is not
+    steps = recipe.stages[-1].train.steps
+    decide(lambda: (out / "model").exists() or export(folders[-1], out / "model", steps, tokenizer))
+    print(f"The model is in {out / 'model'}.")
+    return out / "model"
+
+
+def _make(recipe: Recipe, out: Path, overlap: Path | None) -> None:
+    """What the stages share: the tokenizer and the corpus, made once."""
     _claim(recipe, out)
-    tokenizer = _tokenizer(recipe, out / "tokenizer")
-    evaluate = evaluation(recipe.evaluate, recipe.stages[0].train.model, tokenizer)
+    _tokenizer(recipe, out / "tokenizer")
     make = partial(build, overlap_path=overlap, workers=os.cpu_count() or 1)
     make(out / "programs", programs=recipe.programs, seed=TRAIN_SEED)
     make(out / "copies", programs=recipe.copies, seed=TRAIN_SEED, split="copy")
     make(out / "validation", programs=VALIDATION_PROGRAMS, seed=VALIDATION_SEED)
-    params = initialise_copying(recipe.stages[0].train.model, jax.random.key(recipe.stages[0].train.seed))
-    for number, stage in enumerate(recipe.stages):
-        folder = out / f"{number}-{stage.name}"
-        rows = _rows(folder / "rows", partial(_documents, out, stage, tokenizer), stage, tokenizer)
-        held = partial(_programs, out / "validation", tokenizer, VALIDATION_PROGRAMS)
-        validation = _rows(folder / "validation", held, stage, tokenizer)
-        seconds = deadline - time.monotonic()
-        state = _train(stage, rows, validation, folder, params, evaluate, seconds, sinks, profile)
-        if int(state.step) < stage.train.steps:
-            print(f"Stopped at step {state.step} of {stage.train.steps} of {stage.name}; run again to go on.")
-            return None
-        params = state.params
-    if not (out / "model").exists():
-        write_folder(out / "model", recipe.stages[-1].train.model, params, tokenizer, dtype="bfloat16")
-    print(f"The model is in {out / 'model'}.")
-    return out / "model"
 
 
 def _claim(recipe: Recipe, out: Path) -> None:
@@ -103,7 +113,7 @@ def _claim(recipe: Recipe, out: Path) -> None:
     write_text(path, json.dumps(mine, indent=2) + "\n")
 
 
-def _tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
+def _tokenizer(recipe: Recipe, folder: Path) -> None:
     """The run's own copy of the tokenizer: the rows are made with it and the model ships with it."""
     if not folder.exists():
         chosen = load(resolve(recipe.tokenizer))
@@ -113,10 +123,16 @@ def _tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
         with replacing(folder) as temporary:
             temporary.mkdir()
             chosen.save(temporary)
-    return load(folder)
 
 
-def _rows(path: Path, documents: Callable[[], Iterable[Document]], stage: Stage, tokenizer: Tokenizer) -> Shards:
+def _pack(out: Path, stage: Stage, folder: Path, tokenizer: Tokenizer) -> None:
+    """The rows of a stage, to train on and to validate on."""
+    _rows(folder / "rows", partial(_documents, out, stage, tokenizer), stage, tokenizer)
+    held = partial(_programs, out / "validation", tokenizer, VALIDATION_PROGRAMS)
+    _rows(folder / "validation", held, stage, tokenizer)
+
+
+def _rows(path: Path, documents: Callable[[], Iterable[Document]], stage: Stage, tokenizer: Tokenizer) -> None:
     """Packed rows, made once. Documents longer than a row are left out, and their number is told."""
     if not path.exists():
         every = list(documents())
@@ -130,7 +146,6 @@ def _rows(path: Path, documents: Callable[[], Iterable[Document]], stage: Stage,
         packed = best_fit(every_ids, stage.data.row, tokenizer.size, tokenizer.pad_id, wanted)
         about = About(stage.name, digest(tokenizer), len(short), {"Python": len(short)})
         shards.write(path, [packed], vocab=tokenizer.size, pad_id=tokenizer.pad_id, about=about)
-    return shards.open(path)
 
 
 def _documents(out: Path, stage: Stage, tokenizer: Tokenizer) -> Iterator[Document]:
@@ -155,7 +170,7 @@ def _train(
     rows: Shards,
     validation: Shards,
     folder: Path,
-    initial: Params[jax.Array],
+    initial: Params[Any],
     evaluate: Evaluate | None,
     seconds: float,
     sinks: Sequence[Sink],

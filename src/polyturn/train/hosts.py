@@ -4,17 +4,23 @@ Every process calls these functions at the same places in the same order.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from polyturn.parallel import messages
 from polyturn.utils.errors import UserError
+
+LOOK_EVERY_S = 0.05
+
+_numbers = count()  # of the calls in which processes wait for each other: the same in all of them
 
 
 def leads() -> bool:
@@ -25,24 +31,71 @@ def leads() -> bool:
 def decide[R](work: Callable[[], R]) -> R:
     """Call `work` on the leading process; every process gets what it returns, which must go through JSON.
 
+    The others wait for as long as it takes, without a collective, which has time limits of its own.
+
     Raises:
-        UserError: `work` raised it; all processes do, so that none waits for the others for ever.
+        UserError: `work` raised it; all processes do, so that none waits for the others for ever. The others raise it
+            for any other exception too.
     """
     if jax.process_count() == 1:
         return work()
-    answer: dict[str, Any] = {}
+    place = f"decided/{next(_numbers)}"
     if leads():
         try:
-            answer = {"value": work()}
-        except UserError as error:
-            answer = {"error": str(error)}
-    text = np.frombuffer(json.dumps(answer).encode(), np.uint8)
-    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    sent = np.resize(text, length) if leads() else np.zeros(length, np.uint8)
-    answer = json.loads(np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8).tobytes())
+            value = work()
+            answer = json.dumps({"value": value})
+        except Exception as error:
+            known = isinstance(error, UserError)
+            messages.put(place, json.dumps({"error": str(error) if known else f"Process 0 has failed: {error!r}"}))
+            raise
+        messages.put(place, answer)
+    else:
+        answer = _wait(place)[0]
+    answer = json.loads(answer)
     if "error" in answer:
         raise UserError(answer["error"])
     return answer["value"]
+
+
+def anyone(wants: bool) -> bool:
+    """Whether any process wants it. Returns when all of them have come here."""
+    if jax.process_count() == 1:
+        return wants
+    place = f"votes/{next(_numbers)}"
+    messages.put(place, json.dumps(wants), str(jax.process_index()))
+    return decide(lambda: any(map(json.loads, _wait(place, jax.process_count()))))
+
+
+def check_same(about: Mapping[str, Any]) -> None:
+    """Raise UserError where this process is about to do other work than the leading one.
+
+    Args:
+        about: what it is about, by name; must go through JSON.
+    """
+    mine: dict[str, Any] = json.loads(json.dumps(about))
+    theirs = decide(lambda: mine)
+    other = ", ".join(_differing(mine, theirs))
+    if other:
+        raise UserError(
+            f"Process {jax.process_index()} of the job has another {other} than process 0; start all of them with the "
+            "same command, on the same data."
+        )
+
+
+def _differing(mine: Any, theirs: Any, name: str = "") -> Iterator[str]:
+    """The dotted names under which two trees differ."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for key in {**mine, **theirs}:
+            yield from _differing(mine.get(key), theirs.get(key), f"{name}.{key}".strip("."))
+    elif mine != theirs:
+        yield name
+
+
+def _wait(place: str, most: int = 1) -> list[str]:
+    """The texts at `place` once there are `most`. Between looks, signals get through."""
+    while len(said := messages.look(place)) < most:
+        time.sleep(LOOK_EVERY_S)
+    return said
 
 
 def tally(votes: Sequence[bool]) -> Any:

@@ -5,13 +5,13 @@ Calling `train` again on the folder carries on at the newest whole checkpoint an
 unbroken run gives, since batch k depends on the seed and k alone. Nothing waits for the devices: the numbers of a step
 are fetched some steps later, a thread has the next batches ready, another writes the checkpoints.
 
-With several processes all of them run this same loop, and only the first writes.
+With several processes all of them run this same loop, only the first writes, and all return when it is done.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from polyturn.train.checkpoints import Checkpoints, checkpoints
 from polyturn.train.config import TrainConfig
 from polyturn.train.feed import Checked, Source, feed, prefetch
 from polyturn.train.fitting import check_memory
-from polyturn.train.hosts import decide, leads, tally
+from polyturn.train.hosts import check_same, decide, leads, tally
 from polyturn.train.manifests import Manifest
 from polyturn.train.meter import Meter
 from polyturn.train.profiling import Profile
@@ -76,7 +76,7 @@ def train(
     Raises:
         UserError: the attention asked for cannot run here, a step does not fit into the devices' memory, the folder
             holds another run, another process is at work in it, its disk is full, a token is outside the vocabulary,
-            or the loss stays broken.
+            the loss stays broken, or the processes of a job do not agree in what they are to do.
     """
     seldom = max(SELDOM_S, config.step_deadline)
     busy = f"Another process is training in {folder}; wait for it or choose another folder."
@@ -91,7 +91,19 @@ def train(
 
         # The folder: ours alone, and of this run.
         decide(lambda: opened.enter_context(hold(folder, busy)))
-        record = decide(lambda: claim(folder, asked, source.digest()))
+        dog = opened.enter_context(watchdog(folder / "stacks.txt"))  # closed when all is on disk
+        dog.expect("Looking at the run and its checkpoints", seldom)
+        data = source.digest()
+        check_same(
+            {
+                "settings": asdict(asked),
+                "data": data,
+                "validation data": validation and validation.digest(),
+                "evaluate": evaluate is not None,
+                "profile": profile,
+            }
+        )
+        record = decide(lambda: claim(folder, asked, data))
 
         # The state: the newest whole checkpoint's, or the first.
         policy = (config.keep_last, config.keep_every)
@@ -102,7 +114,6 @@ def train(
 
         # What goes along with the steps.
         lines = opened.enter_context(log(folder, record["settings"], first, report, sinks, leads()))
-        dog = opened.enter_context(watchdog(folder / "stacks.txt"))
         batches = opened.enter_context(prefetch(source, first, config.rows))
         trace = Profile(folder, first, profile)
         meter = _meter(config, source, record, found)
@@ -185,7 +196,7 @@ def _measured_after(config: TrainConfig, step: int) -> bool:
 def _begin(config: TrainConfig, initial: Params[Any] | None, saved: Checkpoints, found: Manifest | None) -> State:
     """The state to go on from, on the mesh in force."""
     if found is None:
-        return start(config, initial and jax.tree.map(lambda a: a.astype(np.float32), initial))
+        return start(config, initial and jax.tree.map(lambda a: np.asarray(a, np.float32), initial))
     return saved.load(found["step"], abstract(config))
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from polyturn.train.hosts import anyone
 from polyturn.utils.signals import on_signal
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -32,7 +33,8 @@ class Stop:
 def stopping(stop_after: float = float("inf")) -> Iterator[Stop]:
     """Note SIGTERM and SIGINT instead of dying of them, until the body ends.
 
-    After a body that ended well although a signal came, the process exits with code 0: what was asked of it is done.
+    After a body that ended well although a signal came, the process exits with code 0: what was asked of it is done. So
+    do the others of its job, and none before the body of each has ended.
 
     Args:
         stop_after: seconds from now after which to stop.
@@ -45,5 +47,5 @@ def stopping(stop_after: float = float("inf")) -> Iterator[Stop]:
 
     with on_signal(note, *SIGNALS):
         yield stop
-    if stop.signal is not None:
+    if anyone(stop.signal is not None):
         raise SystemExit(0)
