@@ -81,7 +81,7 @@ class Checkpoints:
     def newest(self) -> tuple[manifests.Manifest | None, str | None]:
         """The manifest of the newest whole checkpoint, and a sentence where a newer one is not whole.
 
-        A damaged one loses its manifest, and is removed when the next one is whole.
+        The manifest of a damaged one is put aside, and both are removed when the next one is whole.
 
         Raises:
             UserError: the newest whole one is of another recipe or other data.
