@@ -249,6 +249,29 @@ def test_a_model_folder_from_any_checkpoint(tmp_path: Path, finished: tuple[Stat
         assert not np.array_equal(ours.params.head, np.asarray(cast(finished[0].params, np.float32).head))
 
 
+def test_a_checkpoint_that_the_run_removes_while_it_is_read(
+    tmp_path: Path, finished: tuple[State, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest is looked for anew; one that was asked for is told to be gone."""
+    checked = manifests.damage
+
+    def prune(folder: Path, manifest: manifests.Manifest) -> str | None:
+        wrong = checked(folder, manifest)
+        if manifest["step"] == 24:
+            (folder / "24.json").unlink()
+            shutil.rmtree(folder / "24")
+        return wrong
+
+    monkeypatch.setattr(manifests, "damage", prune)
+    for name, step in (("one", None), ("other", 24)):
+        shutil.copytree(finished[1], tmp_path / name)
+        if step is None:
+            assert export(tmp_path / name, tmp_path / "model") == 18
+        else:
+            with pytest.raises(UserError, match="no checkpoint of step 24; there are: 18"):
+                export(tmp_path / name, tmp_path / "other_model", step)
+
+
 def test_what_cannot_be_exported(tmp_path: Path, finished: tuple[State, Path]) -> None:
     with pytest.raises(UserError, match="has no checkpoint of step 7; there are: 18, 24"):
         export(finished[1], tmp_path / "model", 7)

@@ -25,7 +25,7 @@ from polyturn.data.repeats import repeats
 from polyturn.data.sampler import InOrder, Mixture
 from polyturn.data.shards import About, Shards
 from polyturn.hub.catalogue import resolve
-from polyturn.hub.folder import write_folder
+from polyturn.hub.folder import check_writable, write_folder
 from polyturn.model.copying import initialise_copying
 from polyturn.model.params import Params
 from polyturn.recipes.evaluation import evaluation
@@ -70,27 +70,33 @@ def run(
         UserError: the folder holds the run of another recipe; the tokenizer does not fit the model.
     """
     deadline = time.monotonic() + stop_after
+    model, kept = recipe.stages[0].train.model, out / "tokenizer"
+    tokenizer = load(kept if kept.exists() else resolve(recipe.tokenizer))
+    check_writable(model, tokenizer)
+    evaluate = evaluation(recipe.evaluate, model, tokenizer)
     _claim(recipe, out)
-    tokenizer = _tokenizer(recipe, out / "tokenizer")
-    evaluate = evaluation(recipe.evaluate, recipe.stages[0].train.model, tokenizer)
+    if not kept.exists():
+        _keep(tokenizer, kept)
+    tokenizer = load(kept)
     make = partial(build, overlap_path=overlap, workers=os.cpu_count() or 1)
     make(out / "programs", programs=recipe.programs, seed=TRAIN_SEED)
     make(out / "copies", programs=recipe.copies, seed=TRAIN_SEED, split="copy")
     make(out / "validation", programs=VALIDATION_PROGRAMS, seed=VALIDATION_SEED)
-    params = initialise_copying(recipe.stages[0].train.model, jax.random.key(recipe.stages[0].train.seed))
+    initial = partial(initialise_copying, model, jax.random.key(recipe.stages[0].train.seed))
     for number, stage in enumerate(recipe.stages):
         folder = out / f"{number}-{stage.name}"
         rows = _rows(folder / "rows", partial(_documents, out, stage, tokenizer), stage, tokenizer)
         held = partial(_programs, out / "validation", tokenizer, VALIDATION_PROGRAMS)
         validation = _rows(folder / "validation", held, stage, tokenizer)
         seconds = deadline - time.monotonic()
-        state = _train(stage, rows, validation, folder, params, evaluate, seconds, sinks, profile)
+        state = _train(stage, rows, validation, folder, initial, evaluate, seconds, sinks, profile)
         if int(state.step) < stage.train.steps:
             print(f"Stopped at step {state.step} of {stage.train.steps} of {stage.name}; run again to go on.")
             return None
-        params = state.params
+        initial = [state.params].pop  # gives them away once: nobody holds the old weights while others are trained
+        del state
     if not (out / "model").exists():
-        write_folder(out / "model", recipe.stages[-1].train.model, params, tokenizer, dtype="bfloat16")
+        write_folder(out / "model", model, initial(), tokenizer, dtype="bfloat16")
     print(f"The model is in {out / 'model'}.")
     return out / "model"
 
@@ -103,17 +109,11 @@ def _claim(recipe: Recipe, out: Path) -> None:
     write_text(path, json.dumps(mine, indent=2) + "\n")
 
 
-def _tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
+def _keep(tokenizer: Tokenizer, folder: Path) -> None:
     """The run's own copy of the tokenizer: the rows are made with it and the model ships with it."""
-    if not folder.exists():
-        chosen = load(resolve(recipe.tokenizer))
-        rows = recipe.stages[0].train.model.vocab
-        if chosen.size > rows:
-            raise UserError(f"The tokenizer has {chosen.size} ids and the model {rows} rows; give the model more.")
-        with replacing(folder) as temporary:
-            temporary.mkdir()
-            chosen.save(temporary)
-    return load(folder)
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        tokenizer.save(temporary)
 
 
 def _rows(path: Path, documents: Callable[[], Iterable[Document]], stage: Stage, tokenizer: Tokenizer) -> Shards:
@@ -155,7 +155,7 @@ def _train(
     rows: Shards,
     validation: Shards,
     folder: Path,
-    initial: Params[jax.Array],
+    initial: Callable[[], Params[jax.Array]],
     evaluate: Evaluate | None,
     seconds: float,
     sinks: Sequence[Sink],

@@ -106,7 +106,7 @@ class Checkpoints:
         return None, f"{'; '.join(wrong)}; there is no other, starting anew." if wrong else None
 
     def _check_identity(self, manifest: manifests.Manifest) -> None:
-        other = [name for name, digest in self._identity.items() if manifest.get(name) != digest]
+        other = [name for name, digest in self._identity.items() if manifest.get(name, "") != digest]
         if other:
             raise UserError(
                 f"The checkpoint {self.folder / str(manifest['step'])} is of a run with other {' and '.join(other)}; "

@@ -30,10 +30,11 @@ from polyturn.train.fitting import check_memory
 from polyturn.train.hosts import decide, leads, tally
 from polyturn.train.manifests import Manifest
 from polyturn.train.meter import Meter
-from polyturn.train.profiling import Profile
+from polyturn.train.profiling import profiling
 from polyturn.train.record import claim, identity
 from polyturn.train.results import Results
-from polyturn.train.step import State, abstract, evaluate_batch, mesh_shape, start, train_step
+from polyturn.train.step import State, abstract, evaluate_batch, mesh_shape, train_step
+from polyturn.train.step import start as first_state
 from polyturn.train.stopping import stopping
 from polyturn.train.watch import Report, Sink, log
 from polyturn.train.watchdog import watchdog
@@ -50,7 +51,9 @@ def train(
     source: Source,
     folder: Path,
     *,
-    initial: Params[Any] | None = None,
+    initial: Callable[[], Params[Any]] | None = None,
+    start: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
     validation: Source | None = None,
     evaluate: Evaluate | None = None,
     report: Report = lambda line: None,
@@ -64,7 +67,9 @@ def train(
 
     Args:
         source: the training data, the same at every call for a folder.
-        initial: weights to begin from instead of fresh ones (the hand-over from an earlier stage).
+        initial: gives the weights to begin from instead of fresh ones; called once, where there is no checkpoint yet.
+        start: their digest, where the settings do not say which they are: another one is another run.
+        recipe: what the settings are from, for `recipe.json`.
         validation: rows held out. The loss on their first `validation_batches` batches is logged.
         evaluate: gets the weights whenever validation is due, on every process; what it returns is logged. The arrays
             are gone with the next step.
@@ -89,7 +94,7 @@ def train(
 
         # The folder: ours alone, and of this run.
         decide(lambda: opened.enter_context(hold(folder, busy)))
-        record = decide(lambda: claim(folder, asked, source.digest()))
+        record = decide(lambda: claim(folder, asked, source.digest(), start, recipe))
 
         # The state: the newest whole checkpoint's, or the first.
         policy = (config.keep_last, config.keep_every)
@@ -102,7 +107,7 @@ def train(
         lines = opened.enter_context(log(folder, record["settings"], first, report, sinks, leads()))
         dog = opened.enter_context(watchdog(folder / "stacks.txt"))
         batches = opened.enter_context(prefetch(source, first, config.rows))
-        trace = Profile(folder, first, profile)
+        trace = opened.enter_context(profiling(folder, first, profile))
         meter = _meter(config, source, record, found)
         results = Results(config, lines, meter, dog)
         last_save = time.monotonic()
@@ -147,7 +152,7 @@ def train(
                     saved.save(state, step, {"tokens": step * meter.tokens, "useful_s": meter.useful})
                 results.save, last_save = False, time.monotonic()
 
-        lines.say(trace.close())
+        lines.say(trace.close(step))
         dog.expect("Writing the last checkpoint", seldom)
         saved.wait()
     return state
@@ -167,10 +172,12 @@ def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
     return jax.set_mesh(make_mesh(config.mesh))
 
 
-def _begin(config: TrainConfig, initial: Params[Any] | None, saved: Checkpoints, found: Manifest | None) -> State:
+def _begin(
+    config: TrainConfig, initial: Callable[[], Params[Any]] | None, saved: Checkpoints, found: Manifest | None
+) -> State:
     """The state to go on from, on the mesh in force."""
     if found is None:
-        return start(config, initial and jax.tree.map(lambda a: a.astype(np.float32), initial))
+        return first_state(config, initial and jax.tree.map(lambda a: a.astype(np.float32), initial()))
     return saved.load(found["step"], abstract(config))
 
 

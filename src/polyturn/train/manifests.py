@@ -23,7 +23,7 @@ from polyturn.utils.sealed import SEAL, intact, seal
 
 OURS = re.compile(r"(\d+)(\..*)?")  # a checkpoint, its manifest, or what a kill left of one
 
-UNSEALED = frozenset("step settings data tokens useful_s files".split())  # all that older manifests say: no own digest
+UNSEALED = frozenset("step settings data tokens useful_s files".split())  # what manifests held before they were sealed
 DAMAGED = ".damaged"  # is added to the name of the manifest of a checkpoint that does not count
 
 type Manifest = Mapping[str, Any]
