@@ -109,6 +109,18 @@ def test_a_refused_command_says_nothing_of_the_run(
     )  # may change
 
 
+def test_a_run_that_went_wrong_goes_on_in_a_new_folder(trained: Path, corpus: Path, tmp_path: Path) -> None:
+    """As the message of a run that gives up says: from its newest checkpoint, with a lower rate and another seed."""
+    assert main(["train", "export", str(trained), "--out", str(tmp_path / "good")]) == 0
+    command = ["train", "polyturn_3m", "--data", str(corpus), "--out", str(tmp_path / "run"), "--start"]
+    command += [str(tmp_path / "good"), "--tokenizer", "polyturn-micro-mono", "--set", *SMALL]
+    command += ["train.seed=1", "train.optimizer.peak_rate=1e-9", "train.optimizer.end_rate=1e-9"]
+    assert main(command) == 0
+    good, after = (polyturn.load(place) for place in (tmp_path / "good", tmp_path / "run" / "model"))
+    ids = np.array([TOKENIZER.encode("value_1 =")])
+    assert np.allclose(np.asarray(good.logits(ids)), np.asarray(after.logits(ids)), atol=1e-3)
+
+
 def test_the_time_to_stop_is_counted_from_the_command(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

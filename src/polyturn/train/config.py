@@ -1,7 +1,7 @@
 """What defines a training run. Imports no JAX."""
 
 from dataclasses import dataclass, field
-from math import cos, inf, pi
+from math import inf
 
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
@@ -53,15 +53,6 @@ class OptimizerConfig:
         if self.anneal is not None:
             return self.anneal
         return max(1, steps - self.warmup if self.schedule == "cosine" else steps // 5)
-
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate of step number `step`, counted from 1: a step with rate 0 would do nothing."""
-        if step < self.warmup:
-            return self.peak_rate * step / self.warmup
-        begin = self.warmup if self.schedule == "cosine" else steps - self.annealing(steps)
-        done = min(1.0, max(0.0, (step - begin) / self.annealing(steps)))
-        fallen = (1 - cos(pi * done)) / 2 if self.schedule == "cosine" else done
-        return self.peak_rate - (self.peak_rate - self.end_rate) * fallen
 
 
 @dataclass(frozen=True)
