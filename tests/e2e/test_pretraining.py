@@ -6,7 +6,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,14 @@ from polyturn.cli.main import main
 from polyturn.data import shards
 from polyturn.data.encode import digest
 from polyturn.data.packing import best_fit
+from polyturn.data.sampler import Mixture
 from polyturn.data.shards import About
 from polyturn.hub.catalogue import resolve
+from polyturn.recipes import pretraining
+from polyturn.recipes.one_device import polyturn_3m
+from polyturn.recipes.overrides import override
 from polyturn.tokenizer.bpe import load
+from polyturn.train import loop
 
 TOKENIZER = load(resolve("polyturn-micro-mono"))
 SMALL = [
@@ -29,6 +36,9 @@ SMALL = [
     "train.log_every=1",
     "row=64",
 ]
+
+HEADS = [f"stages.{n}.train.model.heads=2" for n in (0, 1)]
+ROWS = [f"stages.{n}.train.model.vocab=8000" for n in (0, 1)]
 
 
 def write(folder: Path, texts: list[str], prompts: list[str] | None = None) -> None:
@@ -72,19 +82,69 @@ def test_a_recipe_on_shards_stops_goes_on_and_leaves_a_model(trained: Path) -> N
 
 @pytest.mark.slow
 def test_a_model_is_trained_further_on_answers_alone(trained: Path, tmp_path: Path) -> None:
-    """The loss counts no token of a prompt: two corpora that differ in prompts' labels alone have equal targets."""
+    """The loss counts no token of a prompt: as many as the sampler says of each batch, and fewer than there are."""
     write(tmp_path / "mine", [f"answer_{n}\n" for n in range(40)], [f"# question {n}\n" for n in range(40)])
     command = ["train", "finetune", "--start", str(trained), "--data", str(tmp_path / "mine"), "--out"]
     assert main([*command, str(tmp_path / "run"), "--set", *SMALL]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     opened = shards.open(tmp_path / "mine")
     assert opened.index.masked
-    tokens, _, wanted = opened.read(np.arange(len(opened)))
-    assert 0 < wanted.sum() < (tokens != TOKENIZER.pad_id).sum()
-    assert all(line["targets"] < 2 * 63 * wanted.mean() * 2 for line in lines if "targets" in line)
+    batches = [Mixture([(opened, 1)], 0).batch(k, 2) for k in range(6)]
+    assert [line["targets"] for line in lines if "targets" in line] == [b.weights.sum() for b in batches]
+    assert all(b.weights.sum() < (b.segments[:, 1:] > 0).sum() - 2 * 5 for b in batches)  # a prompt has some tokens
     before, after = polyturn.load(trained / "model"), polyturn.load(tmp_path / "run" / "model")
     ids = np.array([TOKENIZER.encode("# question 1\n")])
     assert (np.asarray(before.logits(ids)) != np.asarray(after.logits(ids))).any()
+
+
+def test_a_refused_command_says_nothing_of_the_run(
+    trained: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other settings, or other weights to begin with: what is written of the run stays as it was."""
+    before = [(trained / name).read_bytes() for name in ("recipe.json", "run.json")]
+    command = ["train", "polyturn_3m", "--data", str(corpus), "--out", str(trained)]
+    assert main([*command, "--set", *SMALL, "train.seed=2"]) == 2
+    assert "holds a run with other settings and data" in capsys.readouterr().err
+    assert main([*command, "--start", str(trained), "--set", *SMALL]) == 2
+    assert "holds a run with other start" in capsys.readouterr().err
+    assert [(trained / name).read_bytes() for name in ("recipe.json", "run.json")] == before
+    assert (
+        main([*command, "--set", *SMALL, "evaluate=polyturn.recipes.evaluation:held_out_programs"]) == 0
+    )  # may change
+
+
+def test_a_run_that_went_wrong_goes_on_in_a_new_folder(trained: Path, corpus: Path, tmp_path: Path) -> None:
+    """As the message of a run that gives up says: from its newest checkpoint, with a lower rate and another seed."""
+    assert main(["train", "export", str(trained), "--out", str(tmp_path / "good")]) == 0
+    command = ["train", "polyturn_3m", "--data", str(corpus), "--out", str(tmp_path / "run"), "--start"]
+    command += [str(tmp_path / "good"), "--tokenizer", "polyturn-micro-mono", "--set", *SMALL]
+    command += ["train.seed=1", "train.optimizer.peak_rate=1e-9", "train.optimizer.end_rate=1e-9"]
+    assert main(command) == 0
+    good, after = (polyturn.load(place) for place in (tmp_path / "good", tmp_path / "run" / "model"))
+    ids = np.array([TOKENIZER.encode("value_1 =")])
+    assert np.allclose(np.asarray(good.logits(ids)), np.asarray(after.logits(ids)), atol=1e-3)
+
+
+def test_the_time_to_stop_is_counted_from_the_command(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What opening the shards takes is part of it."""
+    given: list[float] = []
+
+    class Enough(Exception):
+        pass
+
+    def train(*_: Any, stop_after: float, **__: Any) -> None:
+        given.append(stop_after)
+        raise Enough
+
+    opening = shards.open
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(shards, "open", lambda folder: time.sleep(0.1) or opening(folder))
+    recipe = override(polyturn_3m(), SMALL)
+    with pytest.raises(Enough):
+        pretraining.run(recipe, tmp_path / "run", [str(corpus)], stop_after=60.0)
+    assert 0 < given[0] <= 60.0 - 0.2  # training and validation
 
 
 @pytest.mark.parametrize(
@@ -98,6 +158,12 @@ def test_a_model_is_trained_further_on_answers_alone(trained: Path, tmp_path: Pa
         (["polyturn_3m", "--data", "NOWHERE"], "is no folder of shards"),
         (["polyturn_3m", "--data", "CORPUS", "--start", "polyturn-micro-mono"], "model of another shape"),
         (["polyturn_micro_mono", "--data", "CORPUS"], "makes its own data"),
+        (
+            ["polyturn_3m", "--data", "CORPUS", "--set", "row=64", "train.model.heads=2"],
+            "number of heads that 4 divides",
+        ),
+        (["polyturn_micro_mono", "--set", *HEADS], "number of heads that 4 divides"),
+        (["polyturn_micro_mono", "--set", *ROWS], "vocabulary only 8000 rows"),
         (["polyturn_3m", "--data", "CORPUS", "--set", "row=64", "train.rows=2", "train.mesh.data=16"], "does not fit"),
     ],
 )
@@ -107,6 +173,7 @@ def test_what_does_not_fit_is_told_before_anything_is_begun(
     words = [word.replace("CORPUS", str(corpus)) for word in arguments]
     assert main(["train", *words[:1], "--out", str(tmp_path / "run"), *words[1:]]) == 2
     assert told in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("*.json"))
 
 
 def test_shards_of_another_tokenizer_are_refused(

@@ -17,7 +17,7 @@ import safetensors.numpy
 from codegen_cases import SMALL
 from numpy.typing import DTypeLike
 
-from polyturn.hub.folder import Folder, read_folder, write_folder
+from polyturn.hub.folder import Folder, folder_digest, read_folder, write_folder
 from polyturn.model.config import ModelConfig
 from polyturn.model.params import Params, describe, is_info
 from polyturn.tokenizer.bpe import Tokenizer
@@ -133,6 +133,7 @@ def test_digest_tells_models_apart(tmp_path: Path, tokenizer: Tokenizer):
     for name, (config, weights, tokens, dtype) in variants.items():
         write_folder(tmp_path / name, config, weights, tokens, dtype)
         digests.add(read_folder(tmp_path / name).digest)
+        assert folder_digest(tmp_path / name) == read_folder(tmp_path / name).digest
     digests.add(read_folder(tmp_path / "plain", qkv_blocks=2).digest)
     assert len(digests) == len(variants) + 1
 

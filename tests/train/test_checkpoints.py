@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -51,6 +52,35 @@ def scribble(folder: Path) -> None:
     (folder / "24.json").write_text('{"step": 24')
 
 
+def rewrite(folder: Path, old: str, new: str) -> None:
+    """Change the manifest, which stays JSON."""
+    path = folder / "24.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def other_key(folder: Path) -> None:
+    rewrite(folder, '"bytes"', '"bytds"')
+
+
+def other_number(folder: Path) -> None:
+    rewrite(folder, '"useful_s": ', '"useful_s": 1')
+
+
+def other_settings(folder: Path) -> None:
+    rewrite(folder, '"settings": "', '"settings": "f')
+
+
+def no_own_digest(folder: Path) -> None:
+    rewrite(folder, '"sha256": "' + json.loads((folder / "24.json").read_text())["sha256"], '"sha257": "')
+
+
+def no_files(folder: Path) -> None:
+    manifest = json.loads((folder / "24.json").read_text())
+    (folder / "24.json").write_text(json.dumps({**manifest, "files": {}}))
+
+
 def half(folder: Path) -> None:
     (folder / "24.json").unlink()
     (folder / "24").rename(folder / "24.orbax-checkpoint-tmp")
@@ -60,7 +90,11 @@ def unhashed(folder: Path) -> None:
     (folder / "24.json").unlink()
 
 
-@pytest.mark.parametrize("harm", [flip, cut, lose, scribble, half, unhashed])
+MANIFEST_HARMS = [scribble, other_key, other_number, other_settings, no_own_digest, no_files]
+HARMS = [flip, cut, lose, *MANIFEST_HARMS, half, unhashed]
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_the_newest_whole_one_is_taken(
     tmp_path: Path, finished: tuple[State, Path], harm: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +109,46 @@ def test_the_newest_whole_one_is_taken(
     assert numbers(folder) == numbers(finished[1])
     kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert kept == ["18", "18.json", "24", "24.json"]
+
+
+def unsealed(folder: Path) -> dict[str, Any]:
+    """Make the newest manifest one of those that carried no digest of their own."""
+    manifest = json.loads((folder / "24.json").read_text())
+    del manifest["sha256"], manifest["start"]
+    (folder / "24.json").write_text(json.dumps(manifest))
+    return manifest
+
+
+def test_a_manifest_without_a_digest_of_its_own(tmp_path: Path, finished: tuple[State, Path]) -> None:
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "old")
+    manifest = unsealed(tmp_path / "old")
+    assert manifests.read(tmp_path / "old", 24) == manifest
+    name, file = next(iter(manifest["files"].items()))
+    for harm in (
+        {"files": {}},
+        {"files": [1]},
+        {"files": {name: {"bytes": file["bytes"]}}},
+        {"useful_s": "x"},
+        {"n": 1},
+    ):
+        (tmp_path / "old" / "24.json").write_text(json.dumps({**manifest, **harm}))
+        assert manifests.read(tmp_path / "old", 24) is None
+
+
+def test_a_checkpoint_that_was_still_arriving(tmp_path: Path, finished: tuple[State, Path]) -> None:
+    """Nothing of it is gone: with the rest of the files and its manifest's name it counts again."""
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(finished[1] / "checkpoints", folder)
+    late = largest(folder / "24").rename(tmp_path / "late")
+    identity = {name: str(manifests.read(folder, 18)[name]) for name in ("settings", "data")}  # type: ignore[index]
+    with checkpoints(folder, identity, 2, None) as saved:
+        assert (saved.newest()[0] or {})["step"] == 18
+        assert (saved.newest()[0] or {})["step"] == 18
+        late.rename(
+            folder / "24" / largest(finished[1] / "checkpoints" / "24").relative_to(finished[1] / "checkpoints" / "24")
+        )
+        (folder / "24.json.damaged").rename(folder / "24.json")
+        assert (saved.newest()[0] or {})["step"] == 24
 
 
 def test_all_of_them_damaged(tmp_path: Path, finished: tuple[State, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +216,8 @@ def test_what_is_kept(tmp_path: Path) -> None:
         (tmp_path / str(step) / "file").write_text(str(step))
         manifests.write(tmp_path, step, {})
     (tmp_path / "11.orbax-checkpoint-tmp").mkdir()
+    manifests.disown(tmp_path, 9)
+    assert manifests.unfinished(tmp_path) == []
     manifests.prune(tmp_path, last=2, every=5)
     assert manifests.steps(tmp_path) == [5, 10, 11, 12]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
@@ -171,6 +247,29 @@ def test_a_model_folder_from_any_checkpoint(tmp_path: Path, finished: tuple[Stat
             assert np.array_equal(a, np.asarray(b))
     else:
         assert not np.array_equal(ours.params.head, np.asarray(cast(finished[0].params, np.float32).head))
+
+
+def test_a_checkpoint_that_the_run_removes_while_it_is_read(
+    tmp_path: Path, finished: tuple[State, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest is looked for anew; one that was asked for is told to be gone."""
+    checked = manifests.damage
+
+    def prune(folder: Path, manifest: manifests.Manifest) -> str | None:
+        wrong = checked(folder, manifest)
+        if manifest["step"] == 24:
+            (folder / "24.json").unlink()
+            shutil.rmtree(folder / "24")
+        return wrong
+
+    monkeypatch.setattr(manifests, "damage", prune)
+    for name, step in (("one", None), ("other", 24)):
+        shutil.copytree(finished[1], tmp_path / name)
+        if step is None:
+            assert export(tmp_path / name, tmp_path / "model") == 18
+        else:
+            with pytest.raises(UserError, match="no checkpoint of step 24; there are: 18"):
+                export(tmp_path / name, tmp_path / "other_model", step)
 
 
 def test_what_cannot_be_exported(tmp_path: Path, finished: tuple[State, Path]) -> None:

@@ -42,7 +42,7 @@ def test_what_is_proposed_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         check_memory(BIG, ROW)
     changes = re.findall(r"(train\.[\w.]+=\w+)", str(told.value))
     assert {change.split("=")[0] for change in changes} >= {"train.accumulate", "train.compute.remat"}
-    proposed = override(Pretraining("big", "mono", BIG, row=ROW), changes).train
+    proposed = override(Pretraining("big", BIG, row=ROW), changes).train
     assert at_least(proposed) <= there
     check_memory(proposed, ROW)
 

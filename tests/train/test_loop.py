@@ -1,5 +1,6 @@
 """The loop: exact through kills and stops, complete in its log, and clear about what it refuses."""
 
+import json
 import os
 import random
 import signal
@@ -130,8 +131,6 @@ def test_saving_by_the_clock(tmp_path: Path) -> None:
 
 
 def test_every_line_of_the_log_says_how_fast(whole: tuple[State, Path]) -> None:
-    import json
-
     lines = [json.loads(line) for line in (whole[1] / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     fields = "tokens tokens_per_s tokens_per_s_per_device step_ms step_ms_p95 data_wait_ms peak_memory_bytes goodput"
@@ -185,10 +184,62 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other settings"):
         run(tmp_path, replace(CONFIG, seed=1))
     with pytest.raises(UserError, match="other data"):
-        run(tmp_path, source=source(100))
+        run(tmp_path, source=source(100), recipe={"name": "another"})
+    with pytest.raises(UserError, match="other start"):
+        run(tmp_path, initial=lambda: start(CONFIG).params, start="digest")
+    assert not (tmp_path / "recipe.json").exists()  # nothing is said of a run that was refused
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
         run(tmp_path)
+
+
+def test_a_run_goes_on_from_the_weights_it_began_with(tmp_path: Path) -> None:
+    """They are asked for once, and other ones are another run; so are none."""
+    asked: list[int] = []
+
+    def weights() -> Any:
+        asked.append(1)
+        return start(CONFIG).params
+
+    run(tmp_path, initial=weights, start="one", stop_after=0.0)
+    assert int(run(tmp_path, initial=weights, start="one", stop_after=0.0).step) > 1
+    assert len(asked) == 1
+    for other in ("other", None):
+        with pytest.raises(UserError, match="other start"):
+            run(tmp_path, initial=weights, start=other)
+
+
+def test_records_and_manifests_that_know_no_start(tmp_path: Path) -> None:
+    """Those of earlier versions: their runs began with fresh weights, or with what the recipe says."""
+    run(tmp_path, stop_after=0.0)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record.pop("start") is None
+    assert record.pop("xla_flags") == os.environ.get("XLA_FLAGS", "")
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    path = next((tmp_path / "checkpoints").glob("*.json"))
+    manifest = json.loads(path.read_text())
+    del manifest["start"], manifest["sha256"]
+    path.write_text(json.dumps(manifest))
+    assert int(run(tmp_path, stop_after=0.0).step) == manifest["step"] + 1
+    assert not events(tmp_path)
+
+
+def test_a_folder_without_a_checkpoint_binds_nobody(tmp_path: Path) -> None:
+    """A run that failed before its first leaves its folder for corrected settings; what it left half-written goes."""
+
+    def missing(*_: Any) -> Any:
+        raise UserError("The package is not installed.")
+
+    with pytest.raises(UserError, match="not installed"):
+        run(tmp_path, replace(CONFIG, seed=1), sinks=[missing])
+    (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    left = [tmp_path / ".metrics.jsonl.0123abcd.part", tmp_path / "checkpoints" / ".6.json.0123abcd.part"]
+    for path in left:
+        path.write_text("half")
+    run(tmp_path, stop_after=0.0, recipe={"name": "small"})
+    assert json.loads((tmp_path / "run.json").read_text())["settings"]["seed"] == CONFIG.seed
+    assert json.loads((tmp_path / "recipe.json").read_text()) == {"name": "small"}
+    assert not any(path.exists() for path in left)
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -203,7 +254,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_a_broken_loss_stops_the_run_and_is_not_saved(tmp_path: Path) -> None:
     broken = jax.tree.map(lambda a: a * jnp.nan, start(CONFIG).params)
     with pytest.raises(UserError, match="weights after step 1 are not finite"):
-        run(tmp_path, initial=broken)
+        run(tmp_path, initial=lambda: broken)
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
@@ -267,9 +318,24 @@ def test_data_are_read_ahead_and_errors_of_the_thread_arrive(tmp_path: Path) -> 
 def test_the_state_of_a_hand_over_is_the_weights_given(tmp_path: Path) -> None:
     """Weights of an earlier stage, as numpy arrays of another float type: the optimiser and the step are fresh."""
     weights = jax.tree.map(lambda a: np.asarray(a * 2), start(CONFIG).params)
-    state = run(tmp_path, initial=weights, stop_after=0.0)
+    state = run(tmp_path, initial=lambda: weights, stop_after=0.0)
     assert int(state.step) == 1
     assert np.abs(np.asarray(state.params.head) - weights.head).max() < 1e-3  # one step of warm-up away
+
+
+def test_a_trace_ends_with_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It tells how many steps it has; an error ends it too, and the next run can trace again."""
+
+    class Failing(Mixture):
+        def batch(self, step: int, size: int, host: int = 0, hosts: int = 1) -> Any:
+            if step == 7:
+                raise UserError("The file of rows has gone.")
+            return super().batch(step, size, host, hosts)
+
+    with pytest.raises(UserError, match="has gone"):
+        run(tmp_path / "one", source=Failing([(rows(), 1)], 0), profile=9)
+    run(tmp_path / "other", replace(CONFIG, steps=21, save_every=21, validate_every=21), profile=20)
+    assert "The trace of 16 steps is in" in capsys.readouterr().err
 
 
 def test_a_trace_of_some_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str], whole: tuple[State, Path]) -> None:

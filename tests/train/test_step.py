@@ -1,5 +1,6 @@
 """The step: optax on the plain loss, its schedule, its guard, its precision."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import jax
@@ -13,8 +14,9 @@ from polyturn.data.batches import Batch
 from polyturn.data.sampler import as_batch
 from polyturn.model.compute import Compute
 from polyturn.model.decoder import forward, hidden
+from polyturn.train import optimizer
 from polyturn.train.config import GuardConfig, OptimizerConfig
-from polyturn.train.optimizer import decay_mask, rate
+from polyturn.train.optimizer import decay_mask
 from polyturn.train.step import State, evaluate, start, train_step
 from polyturn.utils.errors import UserError
 
@@ -35,14 +37,16 @@ def test_batches_without_targets_leave_no_nan() -> None:
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params))
 
 
+def rates(config: OptimizerConfig, steps: int, which: Iterable[int]) -> object:
+    """What the schedule gives for steps by number, counted from 1, to be compared up to float32."""
+    return pytest.approx([float(optimizer.rate(config, steps, jnp.int32(step - 1))) for step in which], rel=1e-5)
+
+
 def test_the_schedule_is_the_papers() -> None:
     o = OptimizerConfig(3e-4, 3e-5, 3000)
     middle = 3000 + (350_000 - 3000) // 2
-    steps = (1, 1500, 3000, middle, 350_000)
-    at = [o.rate(step, 350_000) for step in steps]
-    assert at == pytest.approx([1e-7, 1.5e-4, 3e-4, (3e-4 + 3e-5) / 2, 3e-5], rel=1e-3)
-    traced = [float(rate(o, 350_000, jnp.int32(step - 1))) for step in steps]  # the argument counts the steps before
-    assert traced == pytest.approx(at, rel=1e-5)
+    wanted = [1e-7, 1.5e-4, 3e-4, (3e-4 + 3e-5) / 2, 3e-5]
+    assert wanted == rates(o, 350_000, (1, 1500, 3000, middle, 350_000))
 
 
 def test_the_schedule_follows_optax() -> None:
@@ -50,24 +54,18 @@ def test_the_schedule_follows_optax() -> None:
     theirs = optax.warmup_cosine_decay_schedule(0.0, 3e-4, 100, 1000, 3e-5)
     with jax.numpy_dtype_promotion("standard"):
         wanted = [float(np.asarray(theirs(step))) for step in range(1, 1001, 37)]
-    assert [o.rate(step, 1000) for step in range(1, 1001, 37)] == pytest.approx(wanted, rel=1e-5)
+    assert wanted == rates(o, 1000, range(1, 1001, 37))
 
 
 def test_the_papers_schedule_is_flat_at_the_end() -> None:
     """NL: 350,000 steps, of which the rate goes down over 300,000 after the warm-up."""
     o = OptimizerConfig(3e-4, 3e-5, 3000, anneal=300_000)
-    assert o.rate(303_000, 350_000) == pytest.approx(3e-5)
-    assert o.rate(350_000, 350_000) == pytest.approx(3e-5)
-    assert o.rate(153_000, 350_000) == pytest.approx((3e-4 + 3e-5) / 2)
+    assert rates(o, 350_000, (303_000, 350_000, 153_000)) == [3e-5, 3e-5, (3e-4 + 3e-5) / 2]
 
 
 def test_warm_up_stable_decay() -> None:
     o = OptimizerConfig(1e-3, 1e-4, 10, anneal=20, schedule="wsd")
-    assert [o.rate(step, 100) for step in (5, 10, 50, 80, 90, 100)] == pytest.approx(
-        [5e-4, 1e-3, 1e-3, 1e-3, 5.5e-4, 1e-4]
-    )
-    traced = [float(rate(o, 100, jnp.int32(step - 1))) for step in range(1, 101)]
-    assert traced == pytest.approx([o.rate(step, 100) for step in range(1, 101)], rel=1e-5)
+    assert rates(o, 100, (5, 10, 50, 80, 90, 100)) == [5e-4, 1e-3, 1e-3, 1e-3, 5.5e-4, 1e-4]
 
 
 def test_matrices_decay_and_stacked_biases_do_not() -> None:

@@ -40,6 +40,17 @@ def test_an_error_leaves_the_old_one(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["f"]
 
 
+def test_the_name_is_on_the_disk_when_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last thing done is to flush the folder, after the rename."""
+    seen: list[tuple[bool, list[str]]] = []
+    look = lambda path: seen.append((path.is_dir(), os.listdir(tmp_path)))  # noqa: E731
+    monkeypatch.setattr(atomic, "sync", look)
+    atomic.write_text(tmp_path / "f", "new")
+    assert [is_folder for is_folder, _ in seen] == [False, True]
+    assert "f" not in seen[0][1]
+    assert seen[1][1] == ["f"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges names")
 def test_a_folder_is_there_at_every_moment_of_its_replacement(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()

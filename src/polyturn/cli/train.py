@@ -1,5 +1,6 @@
 """`polyturn train`: a recipe, with overrides; resumes by itself. `polyturn train export`: a model from a checkpoint."""
 
+import os
 import re
 from contextlib import ExitStack
 from importlib import import_module
@@ -99,9 +100,10 @@ def _recipe(name: str, start: str | None) -> Any:
         return make()
     if start is None:
         raise UserError("finetune trains a model further; name it with --start.")
-    from polyturn.recipes.pretraining import read_start
+    from polyturn.hub.config_json import read_config
+    from polyturn.recipes.pretraining import start_folder
 
-    return make(read_start(start).config)
+    return make(read_config(start_folder(start)))
 
 
 def export(
@@ -120,6 +122,8 @@ def export(
         tokenizer: A folder or a built-in model whose tokenizer goes along; the recipe's own if not given.
         dtype: Float type in the files.
     """
+    os.environ["JAX_PLATFORMS"] = "cpu"  # the run may be holding the accelerator
+
     from polyturn.hub.catalogue import resolve
     from polyturn.tokenizer import bpe
     from polyturn.train.export import export as write

@@ -33,6 +33,7 @@ import numpy as np
 from polyturn.data.packing import Packed, join, token_type
 from polyturn.utils.atomic import check_replaceable, replacing
 from polyturn.utils.errors import UserError
+from polyturn.utils.sealed import intact, seal
 
 VERSION = 1
 INDEX, MANIFEST = "index.json", "manifest.json"
@@ -175,7 +176,7 @@ def write(
             index["masked"] = True
         files |= _write(temporary / INDEX, _json({"version": VERSION} | index))
         manifest = {"version": VERSION} | asdict(about) | _counts(shards, row, tokens) | {"files": files}
-        _write(temporary / MANIFEST, _json(manifest | {"sha256": _own_digest(manifest)}))
+        _write(temporary / MANIFEST, seal(manifest))
 
 
 def open(folder: str | Path) -> Shards:
@@ -208,8 +209,7 @@ def verify(folder: str | Path) -> list[str]:
     except (KeyError, TypeError, AttributeError):
         return [f"{MANIFEST} does not list the files."]
     problems = []
-    said = manifest.pop("sha256", None)
-    if said != _own_digest(manifest):
+    if not intact(manifest):
         problems.append(f"{MANIFEST} is not as it was written: its own SHA-256 differs.")
     for name, (size, digest) in sorted(files.items()):
         problem = _wrong_size(folder / name, size)
@@ -326,10 +326,6 @@ def _counts(shards: Iterable[Shard], row: int, tokens: int) -> dict[str, int]:
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
-
-
-def _own_digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_json(manifest)).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

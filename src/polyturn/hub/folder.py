@@ -10,7 +10,7 @@ holds the model once.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -62,23 +62,51 @@ def read_folder(path: str | Path, qkv_blocks: int = layout.QKV_BLOCKS, dtype: "D
     path = Path(path)
     config = read_config(path)
     layout.check_blocks(config, qkv_blocks)
-    tokenizer = _read_tokenizer(path, config)
-    located = weights.locate(weights.files_of(path), layout.shapes(config), layout.is_derived)
+    tokenizer = read_tokenizer(path, config)
+    located = _located(path, config)
 
     params = jax.tree.map(lambda info: np.empty(info.shape, dtype), describe(config), is_leaf=is_info)
+
+    def take(name: str, tensor: np.ndarray) -> None:
+        for theirs, ours in layout.pairs(name, tensor, params, config, qkv_blocks):
+            ours[...] = theirs
+
+    return Folder(path, config, params, tokenizer, _digest(path, config, qkv_blocks, located, take))
+
+
+def folder_digest(path: str | Path) -> str:
+    """The `digest` that `read_folder` would give, with one tensor in memory at a time. Raises UserError like it."""
+    path = Path(path)
+    config = read_config(path)
+    return _digest(path, config, layout.QKV_BLOCKS, _located(path, config), lambda name, tensor: None)
+
+
+def _located(path: Path, config: ModelConfig) -> dict[str, Path]:
+    """In which file each tensor lies; reads headers alone."""
+    return weights.locate(weights.files_of(path), layout.shapes(config), layout.is_derived)
+
+
+def _digest(
+    path: Path,
+    config: ModelConfig,
+    qkv_blocks: int,
+    located: Mapping[str, Path],
+    take: Callable[[str, np.ndarray], None],
+) -> str:
+    """Read all of a folder once; `take` gets each tensor as stored."""
     digest = hashlib.sha256(json.dumps([asdict(config), qkv_blocks], sort_keys=True).encode())
     for name, tensor in weights.read(located):
         digest.update(f"{name} {tensor.dtype}".encode())
         digest.update(tensor.reshape(-1).view(np.uint8))
-        for theirs, ours in layout.pairs(name, tensor, params, config, qkv_blocks):
-            ours[...] = theirs
-    for name in (TOKENIZER[0], *TOKENIZER_GPT2) if tokenizer else ():
+        take(name, tensor)
+    for name in (TOKENIZER[0], *TOKENIZER_GPT2) if bpe.has_tokenizer(path) else ():
         if (path / name).exists():
             digest.update(name.encode() + (path / name).read_bytes())
-    return Folder(path, config, params, tokenizer, digest.hexdigest())
+    return digest.hexdigest()
 
 
-def _read_tokenizer(path: Path, config: ModelConfig) -> bpe.Tokenizer | None:
+def read_tokenizer(path: Path, config: ModelConfig) -> bpe.Tokenizer | None:
+    """The tokenizer of a folder whose model has this shape, None where there is none; errors as of `read_folder`."""
     if not bpe.has_tokenizer(path):
         return None
     tokenizer = bpe.load(path)
@@ -92,6 +120,13 @@ def _check_size(tokenizer: bpe.Tokenizer, config: ModelConfig) -> None:
             f"The tokenizer has {tokenizer.size} tokens and the model's vocabulary only {config.vocab} rows; "
             "use the tokenizer that the model was trained with."
         )
+
+
+def check_writable(config: ModelConfig, tokenizer: bpe.Tokenizer | None) -> None:
+    """Raise UserError where no CodeGen folder can hold a model of this shape with this tokenizer."""
+    layout.check_blocks(config, layout.QKV_BLOCKS)
+    if tokenizer:
+        _check_size(tokenizer, config)
 
 
 def write_folder(
@@ -119,9 +154,7 @@ def write_folder(
             folder holds other files, the disk is full or the place cannot be written.
     """
     path, extra = Path(path), dict(extra or {})
-    layout.check_blocks(config, layout.QKV_BLOCKS)
-    if tokenizer:
-        _check_size(tokenizer, config)
+    check_writable(config, tokenizer)
     shards = {file.name for file in path.glob("*") if SHARD.fullmatch(file.name)}
     names = {CONFIG, GENERATION, SINGLE, INDEX, *shards, *(TOKENIZER if tokenizer else ()), *extra}
     check_replaceable(path, names)

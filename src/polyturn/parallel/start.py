@@ -31,7 +31,6 @@ LISTEN_EVERY_S = 1.0
 LEAVE_S = 10.0  # so long a process that leaves waits for the others to have heard why
 
 
-
 def prepare_gpus(deterministic: bool = False) -> None:
     """Set what JAX reads when it first looks for GPUs: how much of their memory it takes, and how it computes.
 

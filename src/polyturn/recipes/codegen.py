@@ -47,7 +47,7 @@ def _codegen(size: str, stage: str, peak: float, end: float | None = None) -> Pr
         mesh=MeshShape(data=-1) if small else MeshShape(fsdp=-1),
         save_every=1_000,
     )
-    return Pretraining(f"codegen_{size}_{stage}", stage, train, start_from=before and f"codegen_{size}_{before}")
+    return Pretraining(f"codegen_{size}_{stage}", train, start_from=before and f"codegen_{size}_{before}")
 
 
 def codegen_350m_nl() -> Pretraining:

@@ -17,4 +17,4 @@ def finetune(model: ModelConfig) -> Pretraining:
     rate = OptimizerConfig(2e-5, 2e-6, warmup=50, beta2=0.98)
     compute = Compute(attention="auto")
     train = TrainConfig(model, rate, steps=1_000, rows=16, log_every=10, save_every=200, compute=compute)
-    return Pretraining("finetune", "finetune", train, row=model.context)
+    return Pretraining("finetune", train, row=model.context)

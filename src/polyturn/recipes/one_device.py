@@ -21,7 +21,7 @@ from polyturn.train.config import OptimizerConfig, TrainConfig
 def _cpu(name: str, model: ModelConfig, peak: float, steps: int) -> Pretraining:
     rate = OptimizerConfig(peak, peak / 10, warmup=steps // 50, beta2=0.98)
     compute = Compute(attention="auto")
-    return Pretraining(name, "mono", TrainConfig(model, rate, steps=steps, rows=32, z_loss=1e-4, compute=compute), 512)
+    return Pretraining(name, TrainConfig(model, rate, steps=steps, rows=32, z_loss=1e-4, compute=compute), 512)
 
 
 def polyturn_3m() -> Pretraining:

@@ -3,7 +3,8 @@
 import ast
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from polyturn.utils.errors import UserError
 
@@ -27,23 +28,24 @@ def override[R](recipe: R, changes: Iterable[str]) -> R:
 
 def _changed(node: Any, changes: list[Change]) -> Any:
     """`node` with changes below it; each part is made anew once, so that it is checked with all of its changes."""
-    for whole, path, text in changes:
-        if not path:
-            node = _value(text, node, whole)
-    below = [change for change in changes if change[1]]
-    if not below:
-        return node
-    parts = {whole: path[0] for whole, path, _ in below}
+    parts = {whole: path[0] for whole, path, _ in changes}
     for whole, name in parts.items():
         if name not in _names(node):
             raise UserError(f"The recipe has no {whole}: {name!r} is not part of it.")
-    new = {
-        name: _changed(_part(node, name), [(w, path[1:], text) for w, path, text in below if path[0] == name])
-        for name in dict.fromkeys(parts.values())
-    }
+    new = {name: _new_part(node, name, [c for c in changes if c[1][0] == name]) for name in parts.values()}
     if isinstance(node, tuple):
         return tuple(new.get(str(index), old) for index, old in enumerate(node))
     return replace(node, **new)
+
+
+def _new_part(node: Any, name: str, changes: list[Change]) -> Any:
+    """A part of `node` with all that is said of it: the last value given for the whole, then the changes below it."""
+    part = _part(node, name)
+    for whole, path, text in changes:
+        if len(path) == 1:
+            part = _value(text, _kinds(node, name), whole)
+    below = [(whole, path[1:], text) for whole, path, text in changes if len(path) > 1]
+    return _changed(part, below) if below else part
 
 
 def _names(node: Any) -> set[str]:
@@ -56,15 +58,23 @@ def _part(node: Any, name: str) -> Any:
     return node[int(name)] if isinstance(node, tuple) else getattr(node, name)
 
 
-def _value(text: str, old: Any, whole: str) -> Any:
-    if isinstance(old, str):
+def _kinds(node: Any, name: str) -> tuple[type, ...]:
+    """The types that a field takes, or those of what a tuple holds there."""
+    hint = type(_part(node, name)) if isinstance(node, tuple) else get_type_hints(type(node))[name]
+    return tuple(get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,)))
+
+
+def _value(text: str, kinds: tuple[type, ...], whole: str) -> Any:
+    if str in kinds and not (text == "None" and NoneType in kinds):
         return text
     try:
         new = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        raise UserError(f"{whole} takes a value like {old!r}, not {text!r}.") from None
-    if isinstance(old, float) and type(new) is int:
+        new = text
+    if float in kinds and type(new) is int:
         new = float(new)
-    if old is not None and type(new) is not type(old):
-        raise UserError(f"{whole} takes a value like {old!r}, not {text!r}.")
+    if type(new) not in kinds:
+        names = " or ".join(kind.__name__ for kind in kinds if kind is not NoneType)
+        also = " or None" if NoneType in kinds else ""
+        raise UserError(f"{whole} takes a value of type {names}{also}, not {text!r}.")
     return new

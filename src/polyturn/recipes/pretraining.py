@@ -2,22 +2,21 @@
 
     run(codegen_350m_multi(), Path("runs/multi"), data=["corpus/multi"], start="runs/nl")
 
-A run's folder holds `recipe.json`, the tokenizer, one run of `train` (`run.json`, log, checkpoints) and at the end
-`model/`, a Hugging Face folder. The same call goes on where it stood.
+A run's folder holds `recipe.json`, one run of `train` (`run.json`, log, checkpoints) and at the end `model/`, a Hugging
+Face folder. The same call goes on where it stood.
 """
 
-import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polyturn.train.config import TrainConfig
 from polyturn.utils.errors import UserError
 
 if TYPE_CHECKING:
     from polyturn.data.shards import Shards
-    from polyturn.hub.folder import Folder
     from polyturn.tokenizer.bpe import Tokenizer
     from polyturn.train.watch import Sink
 
@@ -29,7 +28,6 @@ class Pretraining:
     """One stage of training on shards of tokens."""
 
     name: str
-    stage: str  # "nl", "multi" or "mono": what the shards hold
     train: TrainConfig
     row: int = 2048  # tokens
     start_from: str | None = None  # the recipe whose last weights this one begins with
@@ -67,12 +65,14 @@ def run(
     """
     from polyturn.data.encode import digest
     from polyturn.data.sampler import InOrder, Mixture
+    from polyturn.hub.folder import check_writable, folder_digest, read_folder
     from polyturn.recipes.evaluation import evaluation
     from polyturn.recipes.progress import progress
     from polyturn.train.export import export
     from polyturn.train.hosts import check_same, decide
     from polyturn.train.loop import train
 
+    deadline = time.monotonic() + stop_after
     given = _start(recipe, start)
     parts = [(_shards(Path(folder), "train"), weight) for folder, weight in map(_weighted, data)]
     held = _held(validation, [Path(folder) for folder, _ in map(_weighted, data)])
@@ -80,20 +80,23 @@ def run(
     for shards in [part for part, _ in parts] + ([held] if held else []):
         _check(recipe, shards, chosen)
     config = recipe.train
+    check_writable(config.model, chosen)
     evaluate = evaluation(recipe.evaluate, config.model, chosen)
-    check_same({"recipe": asdict(recipe), "--start": given and given.digest, "tokenizer": digest(chosen)})
-    decide(lambda: _claim(recipe, out, start))
+    begins = folder_digest(given) if given else None
+    check_same({"recipe": asdict(recipe), "--start": begins, "tokenizer": digest(chosen)})
     with progress(recipe.name, config.steps) as report:
         state = train(
             config,
             Mixture(parts, config.seed, separate=recipe.separate),
             out,
-            initial=given.params if given else None,
+            initial=(lambda: read_folder(given).params) if given else None,
+            start=begins,
+            recipe={"recipe": asdict(recipe), "start": start},
             validation=InOrder(held, recipe.separate) if held else None,
             evaluate=evaluate,
             report=report,
             sinks=sinks,
-            stop_after=stop_after,
+            stop_after=deadline - time.monotonic(),
             profile=profile,
         )
     if int(state.step) < config.steps:
@@ -128,50 +131,55 @@ def _held(validation: Path | None, data: Sequence[Path]) -> "Shards | None":
     return next((_shards(folder, "validation") for folder in data if (folder / "validation").is_dir()), None)
 
 
-def _start(recipe: Pretraining, start: str | None) -> "Folder | None":
-    """The model to begin with, of the shape that the recipe trains."""
+def _start(recipe: Pretraining, start: str | None) -> Path | None:
+    """The folder of the model to begin with, of the shape that the recipe trains."""
     if start is None:
         if recipe.start_from:
             raise UserError(f"{recipe.name} begins with the weights of {recipe.start_from}; give them with --start.")
         return None
-    found = read_start(start)
+    from polyturn.hub.config_json import read_config
+
+    found = start_folder(start)
+    shape = read_config(found)
     # The context is how long a row may be, not a shape of any array.
-    if replace(found.config, context=recipe.train.model.context) != recipe.train.model:
+    if replace(shape, context=recipe.train.model.context) != recipe.train.model:
         raise UserError(
-            f"{start} is a model of another shape ({found.config}) than {recipe.name} trains ({recipe.train.model}); "
+            f"{start} is a model of another shape ({shape}) than {recipe.name} trains ({recipe.train.model}); "
             "take the recipe of its size, or finetune."
         )
     return found
 
 
-def read_start(start: str) -> "Folder":
-    """The weights, shape and tokenizer of a model folder, a built-in model, a Hub id, or the last model of a run.
+def start_folder(start: str) -> Path:
+    """The folder of a model: itself, a built-in model's, a Hub id's, or that of a run's last model.
 
     Raises:
         UserError: it is none of these, or a run that has not come to its end.
     """
     from polyturn.hub.catalogue import resolve
-    from polyturn.hub.folder import read_folder
 
     folder = Path(start)
     if (folder / "recipe.json").exists():
         if not (folder / "model").is_dir():
             raise UserError(f"The run in {start} is not finished; finish it, or use `polyturn train export`.")
         folder = folder / "model"
-    return read_folder(folder if folder.is_dir() else resolve(start))
+    return folder if folder.is_dir() else resolve(start)
 
 
-def _tokenizer(name: str | None, given: "Folder | None", start: str | None) -> "Tokenizer":
+def _tokenizer(name: str | None, given: Path | None, start: str | None) -> "Tokenizer":
     from polyturn.hub.catalogue import resolve
+    from polyturn.hub.config_json import read_config
+    from polyturn.hub.folder import read_tokenizer
     from polyturn.tokenizer.bpe import load
 
     if name is not None:
         return load(resolve(name))
     if given is None:
         return load(resolve(DEFAULT_TOKENIZER))
-    if given.tokenizer is None:
+    own = read_tokenizer(given, read_config(given))
+    if own is None:
         raise UserError(f"{start} has no tokenizer; say which with --tokenizer.")
-    return given.tokenizer
+    return own
 
 
 def _check(recipe: Pretraining, shards: "Shards", tokenizer: "Tokenizer") -> None:
@@ -193,12 +201,3 @@ def _check(recipe: Pretraining, shards: "Shards", tokenizer: "Tokenizer") -> Non
         )
     if shards.manifest["tokenizer"] != digest(tokenizer):
         raise UserError(f"{shards.folder} was made with another tokenizer; give it with --tokenizer, or build it anew.")
-
-
-def _claim(recipe: Pretraining, out: Path, start: str | None) -> None:
-    """Write down what the run is; `train` itself sees to it that a folder is of one run."""
-    from polyturn.utils.atomic import write_text
-
-    text: dict[str, Any] = {"recipe": asdict(recipe), "start": start}
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "recipe.json", json.dumps(text, indent=2) + "\n")

@@ -26,6 +26,7 @@ from polyturn.data.repeats import repeats
 from polyturn.data.sampler import InOrder, Mixture
 from polyturn.data.shards import About, Shards
 from polyturn.hub.catalogue import resolve
+from polyturn.hub.folder import check_writable
 from polyturn.model.copying import initialise_copying
 from polyturn.model.params import Params
 from polyturn.recipes.evaluation import evaluation
@@ -73,32 +74,35 @@ def run(
         UserError: the folder holds the run of another recipe; the tokenizer does not fit the model.
     """
     deadline = time.monotonic() + stop_after
-    check_same({"recipe": asdict(recipe)})
-    decide(lambda: _make(recipe, out, overlap))
-    tokenizer, first = load(out / "tokenizer"), recipe.stages[0].train
+    first, kept = recipe.stages[0].train, out / "tokenizer"
+    tokenizer = load(kept if kept.exists() else resolve(recipe.tokenizer))
+    check_writable(first.model, tokenizer)
     evaluate = evaluation(recipe.evaluate, first.model, tokenizer)
+    check_same({"recipe": asdict(recipe), "tokenizer": digest(tokenizer)})
+    decide(lambda: _make(recipe, out, tokenizer, overlap))
     folders = [out / f"{number}-{stage.name}" for number, stage in enumerate(recipe.stages)]
-    last: Path | None = None  # checkpoint of the stage before
+    initial = partial(initialise_copying, first.model, jax.random.key(first.seed))
     for stage, folder in zip(recipe.stages, folders, strict=True):
         decide(partial(_pack, out, stage, folder, tokenizer))
         rows, validation = shards.open(folder / "rows"), shards.open(folder / "validation")
-        initial = load_params(last) if last else initialise_copying(first.model, jax.random.key(first.seed))
         seconds = deadline - time.monotonic()
         state = _train(stage, rows, validation, folder, initial, evaluate, seconds, sinks, profile)
         if int(state.step) < stage.train.steps:
             print(f"Stopped at step {int(state.step)} of {stage.train.steps} of {stage.name}; run again to go on.")
             return None
-        last = folder / "checkpoints" / str(stage.train.steps)  # whole on every process, as the state is not
+        # of the checkpoint, which is whole on every process, as the state is not
+        initial = partial(load_params, folder / "checkpoints" / str(stage.train.steps))
     steps = recipe.stages[-1].train.steps
     decide(lambda: (out / "model").exists() or export(folders[-1], out / "model", steps, tokenizer))
     print(f"The model is in {out / 'model'}.")
     return out / "model"
 
 
-def _make(recipe: Recipe, out: Path, overlap: Path | None) -> None:
+def _make(recipe: Recipe, out: Path, tokenizer: Tokenizer, overlap: Path | None) -> None:
     """What the stages share: the tokenizer and the corpus, made once."""
     _claim(recipe, out)
-    _tokenizer(recipe, out / "tokenizer")
+    if not (out / "tokenizer").exists():
+        _keep(tokenizer, out / "tokenizer")
     make = partial(build, overlap_path=overlap, workers=os.cpu_count() or 1)
     make(out / "programs", programs=recipe.programs, seed=TRAIN_SEED)
     make(out / "copies", programs=recipe.copies, seed=TRAIN_SEED, split="copy")
@@ -113,16 +117,11 @@ def _claim(recipe: Recipe, out: Path) -> None:
     write_text(path, json.dumps(mine, indent=2) + "\n")
 
 
-def _tokenizer(recipe: Recipe, folder: Path) -> None:
+def _keep(tokenizer: Tokenizer, folder: Path) -> None:
     """The run's own copy of the tokenizer: the rows are made with it and the model ships with it."""
-    if not folder.exists():
-        chosen = load(resolve(recipe.tokenizer))
-        rows = recipe.stages[0].train.model.vocab
-        if chosen.size > rows:
-            raise UserError(f"The tokenizer has {chosen.size} ids and the model {rows} rows; give the model more.")
-        with replacing(folder) as temporary:
-            temporary.mkdir()
-            chosen.save(temporary)
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        tokenizer.save(temporary)
 
 
 def _pack(out: Path, stage: Stage, folder: Path, tokenizer: Tokenizer) -> None:
@@ -170,7 +169,7 @@ def _train(
     rows: Shards,
     validation: Shards,
     folder: Path,
-    initial: Params[Any],
+    initial: Callable[[], Params[Any]],
     evaluate: Evaluate | None,
     seconds: float,
     sinks: Sequence[Sink],

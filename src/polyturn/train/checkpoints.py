@@ -81,7 +81,7 @@ class Checkpoints:
     def newest(self) -> tuple[manifests.Manifest | None, str | None]:
         """The manifest of the newest whole checkpoint, and a sentence where a newer one is not whole.
 
-        A damaged one loses its manifest, and is removed when the next one is whole.
+        The manifest of a damaged one is put aside, and both are removed when the next one is whole.
 
         Raises:
             UserError: the newest whole one is of another recipe or other data.
@@ -106,7 +106,7 @@ class Checkpoints:
         return None, f"{'; '.join(wrong)}; there is no other, starting anew." if wrong else None
 
     def _check_identity(self, manifest: manifests.Manifest) -> None:
-        other = [name for name, digest in self._identity.items() if manifest.get(name) != digest]
+        other = [name for name, digest in self._identity.items() if manifest.get(name, "") != digest]
         if other:
             raise UserError(
                 f"The checkpoint {self.folder / str(manifest['step'])} is of a run with other {' and '.join(other)}; "

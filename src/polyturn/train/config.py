@@ -1,7 +1,7 @@
 """What defines a training run. Imports no JAX."""
 
 from dataclasses import dataclass, field
-from math import cos, pi
+from math import inf
 
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
@@ -9,6 +9,15 @@ from polyturn.parallel.mesh import MeshShape
 from polyturn.utils.errors import UserError
 
 SCHEDULES = ("cosine", "wsd")
+
+
+def _check_count(name: str, value: int | None, least: int = 1) -> None:
+    if value is None:
+        return
+    if type(value) is not int:
+        raise UserError(f"{name} is a whole number, not {value!r}.")
+    if value < least:
+        raise UserError(f"{name} must be at least {least}, not {value}.")
 
 
 @dataclass(frozen=True)
@@ -34,23 +43,16 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise UserError(f"The schedule is one of {', '.join(SCHEDULES)}, not {self.schedule}.")
-        if self.anneal is not None and self.anneal < 1:
-            raise UserError(f"The rate goes down over at least one step, not {self.anneal}; raise optimizer.anneal.")
+        _check_count("optimizer.warmup", self.warmup, least=0)
+        _check_count("optimizer.anneal", self.anneal)
+        if not 0 < self.clip < inf:
+            raise UserError(f"optimizer.clip is a number above 0, not {self.clip}; a large one clips nothing.")
 
     def annealing(self, steps: int) -> int:
         """Steps over which the rate goes down in a run of `steps`."""
         if self.anneal is not None:
             return self.anneal
         return max(1, steps - self.warmup if self.schedule == "cosine" else steps // 5)
-
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate of step number `step`, counted from 1: a step with rate 0 would do nothing."""
-        if step < self.warmup:
-            return self.peak_rate * step / self.warmup
-        begin = self.warmup if self.schedule == "cosine" else steps - self.annealing(steps)
-        done = min(1.0, max(0.0, (step - begin) / self.annealing(steps)))
-        fallen = (1 - cos(pi * done)) / 2 if self.schedule == "cosine" else done
-        return self.peak_rate - (self.peak_rate - self.end_rate) * fallen
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,10 @@ class GuardConfig:
     patience: int = 10  # steps left out one after the other that end the run
 
     def __post_init__(self) -> None:
-        if self.deviations < 0 or min(self.window, self.patience) < 1:
-            raise UserError("guard.window and guard.patience are at least 1, guard.deviations at least 0.")
+        _check_count("guard.window", self.window)
+        _check_count("guard.patience", self.patience)
+        if not self.deviations >= 0:
+            raise UserError(f"guard.deviations must be at least 0, not {self.deviations}.")
 
 
 @dataclass(frozen=True)
@@ -100,15 +104,18 @@ class TrainConfig:
     def __post_init__(self) -> None:
         counts = "steps rows accumulate log_every save_every keep_last keep_every validate_every validation_batches"
         for name in counts.split():
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}.")
+            _check_count(name, getattr(self, name))
         for name in ("save_minutes", "step_deadline"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UserError(f"{name} must be more than 0, not {value}.")
         if not 0 <= self.optimizer.warmup < self.steps:
             raise UserError(f"A run of {self.steps} steps cannot warm up for {self.optimizer.warmup}; take fewer.")
+        left, down = self.steps - self.optimizer.warmup, self.optimizer.annealing(self.steps)
+        if self.optimizer.schedule == "wsd" and down > left:
+            raise UserError(
+                f"The rate cannot go down over {down} steps, for the warm-up leaves {left}; lower optimizer.anneal."
+            )
 
     def micro_rows(self, mesh: MeshShape) -> int:
         """Rows that one device takes at a time. Raises UserError where they do not come out even."""

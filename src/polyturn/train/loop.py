@@ -30,11 +30,12 @@ from polyturn.train.fitting import check_memory
 from polyturn.train.hosts import check_same, decide, leads, tally
 from polyturn.train.manifests import Manifest
 from polyturn.train.meter import Meter
-from polyturn.train.profiling import Profile
+from polyturn.train.profiling import profiling
 from polyturn.train.record import claim, identity
 from polyturn.train.results import Results
-from polyturn.train.step import State, abstract, mesh_shape, start, train_step
+from polyturn.train.step import State, abstract, mesh_shape, train_step
 from polyturn.train.step import evaluate as mean_loss
+from polyturn.train.step import start as first_state
 from polyturn.train.stopping import stopping
 from polyturn.train.watch import Report, Sink, log
 from polyturn.train.watchdog import watchdog
@@ -51,7 +52,9 @@ def train(
     source: Source,
     folder: Path,
     *,
-    initial: Params[Any] | None = None,
+    initial: Callable[[], Params[Any]] | None = None,
+    start: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
     validation: Source | None = None,
     evaluate: Evaluate | None = None,
     report: Report = lambda line: None,
@@ -65,7 +68,9 @@ def train(
 
     Args:
         source: the training data, the same at every call for a folder.
-        initial: weights to begin from instead of fresh ones (the hand-over from an earlier stage).
+        initial: gives the weights to begin from instead of fresh ones; called once, where there is no checkpoint yet.
+        start: their digest, where the settings do not say which they are: another one is another run.
+        recipe: what the settings are from, for `recipe.json`.
         validation: rows held out. The loss on their first `validation_batches` batches is logged.
         evaluate: gets the weights whenever validation is due, on every process; what it returns is logged. The arrays
             are gone with the next step.
@@ -99,11 +104,12 @@ def train(
                 "settings": asdict(asked),
                 "data": data,
                 "validation data": validation and validation.digest(),
+                "start": start,
                 "evaluate": evaluate is not None,
                 "profile": profile,
             }
         )
-        record = decide(lambda: claim(folder, asked, data))
+        record = decide(lambda: claim(folder, asked, data, start, recipe))
 
         # The state: the newest whole checkpoint's, or the first.
         policy = (config.keep_last, config.keep_every)
@@ -115,7 +121,7 @@ def train(
         # What goes along with the steps.
         lines = opened.enter_context(log(folder, record["settings"], first, report, sinks, leads()))
         batches = opened.enter_context(prefetch(source, first, config.rows))
-        trace = Profile(folder, first, profile)
+        trace = opened.enter_context(profiling(folder, first, profile))
         meter = _meter(config, source, record, found)
         results = Results(config, lines, meter, dog)
         last_save = time.monotonic()
@@ -166,7 +172,7 @@ def train(
                 results.fetch(0)
                 measure(step, state)
 
-        lines.say(trace.close())
+        lines.say(trace.close(step))
         dog.expect("Writing the last checkpoint", seldom)
         saved.wait()
     return state
@@ -193,10 +199,12 @@ def _measured_after(config: TrainConfig, step: int) -> bool:
     return step % (config.validate_every or config.save_every) == 0 or step == config.steps
 
 
-def _begin(config: TrainConfig, initial: Params[Any] | None, saved: Checkpoints, found: Manifest | None) -> State:
+def _begin(
+    config: TrainConfig, initial: Callable[[], Params[Any]] | None, saved: Checkpoints, found: Manifest | None
+) -> State:
     """The state to go on from, on the mesh in force."""
     if found is None:
-        return start(config, initial and jax.tree.map(lambda a: np.asarray(a, np.float32), initial))
+        return first_state(config, initial and jax.tree.map(lambda a: np.asarray(a, np.float32), initial()))
     return saved.load(found["step"], abstract(config))
 
 

@@ -3,8 +3,8 @@
     checkpoints/500/         the arrays
     checkpoints/500.json     the manifest: whose checkpoint it is, and the SHA-256 of every file in the folder
 
-A folder without a manifest was not finished, and one whose files differ from it is damaged. Knows nothing of what is in
-the files.
+A folder without a manifest was not finished, and one whose files differ from it is damaged. So is a manifest that
+differs from its own SHA-256. Knows nothing of what is in the files.
 """
 
 import hashlib
@@ -17,10 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from polyturn.utils.atomic import write_text
+from polyturn.utils.atomic import sync, write_bytes
 from polyturn.utils.errors import UserError
+from polyturn.utils.sealed import SEAL, intact, seal
 
 OURS = re.compile(r"(\d+)(\..*)?")  # a checkpoint, its manifest, or what a kill left of one
+
+UNSEALED = frozenset("step settings data tokens useful_s files".split())  # what manifests held before they were sealed
+DAMAGED = ".damaged"  # is added to the name of the manifest of a checkpoint that does not count
 
 type Manifest = Mapping[str, Any]
 
@@ -31,24 +35,42 @@ def steps(folder: Path) -> list[int]:
 
 
 def unfinished(folder: Path) -> list[int]:
-    """The steps of folders without a manifest, in order: of writing that never ended."""
+    """The steps of folders that never had a manifest, in order: of writing that never ended."""
     found = {int(path.name.split(".")[0]) for path in folder.glob("*") if path.is_dir() and OURS.fullmatch(path.name)}
-    return sorted(found - set(steps(folder)))
+    return sorted(found - set(steps(folder)) - {int(path.name.split(".")[0]) for path in folder.glob(f"*{DAMAGED}")})
 
 
 def write(folder: Path, step: int, about: Mapping[str, Any]) -> None:
-    """Declare the checkpoint of `step` whole: hash its files, write the manifest. Raises UserError for a full disk."""
+    """Declare the checkpoint of `step` whole: hash its files, write the manifest. Raises UserError for a full disk.
+
+    From then on it outlives a power cut: earlier ones may go.
+    """
     files = _hashes(folder / str(step))
-    write_text(_manifest(folder, step), json.dumps({"step": step, **about, "files": files}, indent=1) + "\n")
+    for name in files:
+        sync(folder / str(step) / name)
+    write_bytes(_manifest(folder, step), seal({"step": step, **about, "files": files}))
 
 
 def read(folder: Path, step: int) -> Manifest | None:
-    """The manifest of the checkpoint of `step`; None where it is damaged itself."""
+    """The manifest of the checkpoint of `step`; None where it is damaged itself, or gone."""
     try:
-        manifest = json.loads(_manifest(folder, step).read_text())
-    except (ValueError, FileNotFoundError):
+        manifest = json.loads(_manifest(folder, step).read_bytes())
+    except (ValueError, RecursionError, FileNotFoundError):
         return None
-    return manifest if isinstance(manifest, dict) and manifest.get("step") == step and "files" in manifest else None
+    sound = isinstance(manifest, dict) and (intact(manifest) if SEAL in manifest else _looks_whole(manifest))
+    return manifest if sound and manifest.get("step") == step else None
+
+
+def _looks_whole(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest that carries no digest of its own has everything of the right kind."""
+    files = manifest.get("files")
+    return (
+        manifest.keys() == UNSEALED
+        and isinstance(manifest["useful_s"], int | float)
+        and isinstance(files, dict)
+        and len(files) > 0
+        and all(isinstance(file, dict) and file.keys() == {"bytes", "sha256"} for file in files.values())
+    )
 
 
 def damage(folder: Path, manifest: Manifest) -> str | None:
@@ -69,8 +91,12 @@ def damage(folder: Path, manifest: Manifest) -> str | None:
 
 
 def disown(folder: Path, step: int) -> None:
-    """Take the manifest away: the checkpoint no longer counts, and `prune` removes it in time."""
-    _manifest(folder, step).unlink(missing_ok=True)
+    """Put the manifest aside: the checkpoint no longer counts, and `prune` removes both with the next whole one.
+
+    Until then nothing is lost, should the files still have been on their way here.
+    """
+    path = _manifest(folder, step)
+    path.replace(path.with_name(path.name + DAMAGED))
 
 
 def prune(folder: Path, last: int, every: int | None) -> None:
@@ -78,7 +104,9 @@ def prune(folder: Path, last: int, every: int | None) -> None:
     whole = steps(folder)
     kept = {*whole[-last:], *(step for step in whole if every and step % every == 0)}
     for step in set(whole) - kept:
-        disown(folder, step)  # first, so that a kill in between leaves nothing that looks whole
+        _manifest(folder, step).unlink(
+            missing_ok=True
+        )  # first, so that a kill in between leaves nothing that looks whole
     for path in folder.glob("*"):
         match = OURS.fullmatch(path.name)
         if match and not (int(match[1]) in kept and match[2] in (None, ".json")):

@@ -40,7 +40,7 @@ def decay_mask(config: TrainConfig) -> Params[bool]:
 
 
 def rate(config: OptimizerConfig, steps: int, done: jax.Array) -> jax.Array:
-    """`OptimizerConfig.rate` of the step after `done` steps, as a float32 scalar of a traced step."""
+    """The learning rate of the step after `done` steps, float32 scalar; not 0 at the first, which would do nothing."""
     step = (done + 1).astype(jnp.float32)
     length = config.annealing(steps)
     begin = config.warmup if config.schedule == "cosine" else steps - length

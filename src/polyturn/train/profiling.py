@@ -5,6 +5,8 @@
 or drop the `.trace.json.gz` that lies deep in the folder on https://ui.perfetto.dev.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -13,7 +15,7 @@ WARM = 5  # steps before the trace: the first compiles, and the next ones fill t
 
 
 class Profile:
-    """Traces `steps` steps, none if that is 0."""
+    """Traces `steps` steps after `first` and some more, none if that is 0."""
 
     def __init__(self, folder: Path, first: int, steps: int) -> None:
         self._folder, self._steps = folder / "profile", steps
@@ -30,15 +32,30 @@ class Profile:
             jax.profiler.start_trace(self._folder)
             self._running = True
             return None
-        return self.close()
+        return self.close(step)
 
-    def close(self) -> str | None:
-        """End a trace that is running, with however many steps."""
+    def close(self, step: int) -> str | None:
+        """End a trace that is running, after `step`. What to tell the user, if anything."""
         if not self._running:
             return None
-        jax.profiler.stop_trace()
-        self._running = False
+        self.stop()
         return (
-            f"The trace of {self._steps} steps is in {self._folder}; to see it: pip install xprof, then "
+            f"The trace of {step - self._begin} steps is in {self._folder}; to see it: pip install xprof, then "
             f"xprof --logdir {self._folder}, or open its .trace.json.gz on https://ui.perfetto.dev."
         )
+
+    def stop(self) -> None:
+        """End a trace that is running."""
+        if self._running:
+            self._running = False
+            jax.profiler.stop_trace()
+
+
+@contextmanager
+def profiling(folder: Path, first: int, steps: int) -> Iterator[Profile]:
+    """The trace of a run that goes on from step `first`; an error on the way ends it too."""
+    profile = Profile(folder, first, steps)
+    try:
+        yield profile
+    finally:
+        profile.stop()

@@ -16,6 +16,11 @@ from polyturn.train.watch import Log
 from polyturn.train.watchdog import Watchdog
 from polyturn.utils.errors import UserError
 
+REMEDY = (
+    "begin anew in another folder, with a lower learning rate or another seed: from fresh weights or, where the recipe "
+    "reads shards, by --start with what `polyturn train export` makes of the newest checkpoint here."
+)
+
 
 class Results:
     """Steps under way, oldest first. `stop` and `save` say what some process of the job wanted."""
@@ -54,10 +59,7 @@ class Results:
     def _guard(self, step: int, numbers: dict[str, float]) -> None:
         """Tell of an update that was skipped, and give up where skipping does not help."""
         if not isfinite(numbers["parameter_norm"]):  # no skipping helps any more
-            raise UserError(
-                f"The weights after step {step} are not finite; go on from the newest checkpoint here, or from other "
-                "weights in a new folder."
-            )
+            raise UserError(f"The weights after step {step} are not finite; {REMEDY}")
         if numbers["skipped"] and not numbers["targets"]:
             self._lines.tell(step, f"The update of step {step} was skipped: no position of its batch counts.")
         elif numbers["skipped"]:
@@ -67,7 +69,4 @@ class Results:
             row = int(numbers["skipped_in_a_row"])
             self._lines.tell(step, f"The update of step {step} was skipped: {why} ({row} in a row).")
             if row >= self._config.guard.patience:
-                raise UserError(
-                    f"{row} updates in a row were skipped, the last at step {step} since {why}; lower the learning "
-                    "rate and start in a new folder, or go on from the newest checkpoint here with other data."
-                )
+                raise UserError(f"{row} updates in a row were skipped, the last at step {step} since {why}; {REMEDY}")

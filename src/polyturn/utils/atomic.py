@@ -2,9 +2,10 @@
 
 Everything is written under a temporary name beside its destination, flushed to disk and then put in its place by one
 rename, so that a reader never sees half a file, and a full disk or a kill at any moment leaves the previous version in
-place. The one exception: a folder that replaces another needs two renames where the system cannot exchange names
-(other systems than Linux, some network file systems). A kill between the two leaves the previous version beside its
-place, as `.NAME.*.old`. A kill may also leave a temporary `.NAME.*.part`, which `remove_leftovers` removes.
+place. The rename is flushed too: what the caller removes next is not missed after a power cut. The one exception: a
+folder that replaces another needs two renames where the system cannot exchange names (other systems than Linux, some
+network file systems). A kill between the two leaves the previous version beside its place, as `.NAME.*.old`. A kill may
+also leave a temporary `.NAME.*.part`, which `remove_leftovers` removes.
 """
 
 import ctypes
@@ -40,8 +41,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if temporary.is_dir():
             _swap_folder(temporary, place)
         else:
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, place)
+        _sync_folder(place.parent)
     except OSError as error:
         raise UserError(
             f"Cannot write {path}: {error.strerror or error}; free some space or choose another place."
@@ -76,6 +78,15 @@ def remove_leftovers(folder: Path, *names: str) -> None:
                 path.unlink(missing_ok=True)
 
 
+def sync(path: Path) -> None:
+    """Have what was written to a file, or the names in a folder, on the disk before anything that comes after."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all. Raises UserError where the place cannot be written."""
     with replacing(path) as temporary:
@@ -103,16 +114,20 @@ def _check_kind(new: Path, place: Path) -> None:
         raise UserError(f"{place} is not a {kind}, and a {kind} is to be written there; choose another place.")
 
 
-def _sync(path: Path) -> None:
-    with open(path, "rb") as handle:
-        os.fsync(handle.fileno())
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where its file system knows how."""
+    try:
+        sync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _swap_folder(new: Path, place: Path) -> None:
     """Put folder `new` at `place`. A folder already there is removed, or left at `new` for the caller to remove."""
     for file in new.rglob("*"):
         if file.is_file():
-            _sync(file)
+            sync(file)
     if not place.exists():
         os.rename(new, place)
         return
