@@ -4,8 +4,8 @@ The sizes for CPUs are meant for trying things out, from an hour to a week on tw
 parameter, in rows of 512, with the project's own tokenizer of 8,192 tokens in mind.
 
 Those for one H100 are the shapes and the mathematics of the paper at 0.5M tokens a step. Micro-batch and remat are what
-`polyturn plan` finds to fit in 79 GiB, with little work done twice and rows enough for large products; they have not been
-tried on hardware yet.
+`polyturn plan` finds to fit in 79 GiB, with little work done twice and rows enough for large products; they have not
+been tried on hardware yet.
 """
 
 from dataclasses import replace
