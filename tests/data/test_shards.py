@@ -15,6 +15,7 @@ from polyturn.data import shards
 from polyturn.data.packing import Packed, best_fit
 from polyturn.data.shards import About
 from polyturn.utils.errors import UserError
+from polyturn.utils.sealed import seal
 
 VOCAB, PAD, ROW = 1000, 1, 16
 ABOUT = About("c0ffee", "70ce", 40, {"python": 30, "c": 10}, {"MIT": 40})
@@ -227,8 +228,7 @@ def restamp(folder: Path, **changes: object) -> None:
     del manifest["sha256"]
     for name in manifest["files"]:
         manifest["files"] |= shards._write(folder / name, (folder / name).read_bytes())
-    manifest["sha256"] = shards._own_digest(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_bytes(seal(manifest))
 
 
 def test_digests_that_are_right_hide_nothing(folder: Path) -> None:
