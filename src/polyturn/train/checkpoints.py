@@ -140,13 +140,17 @@ def load_params(place: Path) -> Params[np.ndarray]:
     """The weights alone of the checkpoint in the folder `place`, in memory of this machine, whoever saved them."""
     logging.getLogger("absl").setLevel(logging.WARNING)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
-    path = str(place.absolute())
-    saved: Any = ocp.metadata(path).metadata
-    wanted = {name: jax.tree.map(lambda _: ocp.PLACEHOLDER, tree) for name, tree in saved.items()}
-    wanted["params"] = jax.tree.map(
-        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=here), saved["params"]
-    )
-    loaded: Any = ocp.load(path, wanted)
+    path, me = str(place.absolute()), jax.process_index()
+    alone = ocp.Context()  # in a job this is the work of one process: as a rule Orbax waits for the others
+    alone.multiprocessing.primary_host, alone.multiprocessing.active_processes = me, {me}
+    alone.multiprocessing.barrier_sync_key_prefix = f"alone{me}"
+    with alone:
+        saved: Any = ocp.metadata(path).metadata
+        wanted = {name: jax.tree.map(lambda _: ocp.PLACEHOLDER, tree) for name, tree in saved.items()}
+        wanted["params"] = jax.tree.map(
+            lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=here), saved["params"]
+        )
+        loaded: Any = ocp.load(path, wanted)
     params = jax.tree.map(np.asarray, loaded["params"])
     return Params(**{**params, "blocks": Block(**params["blocks"])})
 

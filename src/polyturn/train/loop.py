@@ -110,6 +110,8 @@ def train(
             }
         )
         record = decide(lambda: claim(folder, asked, data, start, recipe))
+        # A first contact of all devices, now that no process is far behind: on CPUs it has a limit of 30 s.
+        jax.device_get(tally([False, False]))
 
         # The state: the newest whole checkpoint's, or the first.
         policy = (config.keep_last, config.keep_every)
