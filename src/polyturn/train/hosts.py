@@ -59,15 +59,11 @@ def decide[R](work: Callable[[], R]) -> R:
 
 def anyone(wants: bool) -> bool:
     """Whether any process wants it. Returns when all of them have come here."""
-    if jax.process_count() == 1:
-        return wants
-    place = f"votes/{next(_numbers)}"
-    messages.put(place, json.dumps(wants), str(jax.process_index()))
-    return decide(lambda: any(map(json.loads, _wait(place, jax.process_count()))))
+    return any(_said_by_all(wants))
 
 
 def check_same(about: Mapping[str, Any]) -> None:
-    """Raise UserError where this process is about to do other work than the leading one.
+    """Raise UserError, on all processes, where one is about to do other work than the leading one.
 
     Args:
         about: what it is about, by name; must go through JSON.
@@ -75,11 +71,12 @@ def check_same(about: Mapping[str, Any]) -> None:
     mine: dict[str, Any] = json.loads(json.dumps(about))
     theirs = decide(lambda: mine)
     other = ", ".join(_differing(mine, theirs))
-    if other:
-        raise UserError(
-            f"Process {jax.process_index()} of the job has another {other} than process 0; start all of them with the "
-            "same command, on the same data."
-        )
+    sentence = (
+        f"Process {jax.process_index()} of the job has another {other} than process 0; start all of them with the "
+        "same command, on the same data."
+    )
+    for wrong in filter(None, _said_by_all(sentence if other else "")):
+        raise UserError(wrong)
 
 
 def _differing(mine: Any, theirs: Any, name: str = "") -> Iterator[str]:
@@ -89,6 +86,15 @@ def _differing(mine: Any, theirs: Any, name: str = "") -> Iterator[str]:
             yield from _differing(mine.get(key), theirs.get(key), f"{name}.{key}".strip("."))
     elif mine != theirs:
         yield name
+
+
+def _said_by_all[V](mine: V) -> list[V]:
+    """What each process says, the same list on all of them. Returns when all of them have come here."""
+    if jax.process_count() == 1:
+        return [mine]
+    place = f"said/{next(_numbers)}"
+    messages.put(place, json.dumps(mine), str(jax.process_index()))
+    return decide(lambda: [json.loads(text) for text in _wait(place, jax.process_count())])
 
 
 def _wait(place: str, most: int = 1) -> list[str]:
