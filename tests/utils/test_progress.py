@@ -2,7 +2,6 @@
 
 import pytest
 
-from polyturn.utils import progress
 from polyturn.utils.progress import Counter, span, track
 
 
@@ -17,7 +16,7 @@ def test_work_within_work_shows_the_outer_one_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter(range(0, 100_000, 20))  # every look at the clock is 20 s after the last
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("polyturn.utils.progress.time.monotonic", lambda: next(clock))
     with Counter("steps") as counter:
         counter.show(1, 3)
         for _ in track(range(5), "inner"):
