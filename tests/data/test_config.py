@@ -138,6 +138,14 @@ def test_another_source_and_tokenizer_on_the_command_line(tmp_path: Path, monkey
         assert config.data.tokenizer == "mine"
 
 
+def test_a_config_needs_no_source_where_one_is_given(tmp_path: Path) -> None:
+    for text in ("", "source = []\n"):
+        config = load(written(tmp_path, f"{text}[pack]\nrow = 64\n"), source=str(tmp_path))
+        assert (config.source, config.pack.row) == ((Source("folder", str(tmp_path)),), 64)
+    with pytest.raises(UserError, match=r"names no source; add a .* or give --source"):
+        load(written(tmp_path, "[pack]\nrow = 64\n"))
+
+
 @pytest.mark.parametrize(
     "text", ["s3://bucket/code", "parquet:gs://bucket/x.parquet", "hf://datasets/a/b", "file:///x"]
 )
