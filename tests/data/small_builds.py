@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def make(folder: Path) -> Path:
     return path
 
 
-def run(config: Path, out: Path, runner: RunnerName = "plain", workers: int = 2) -> dict[str, object]:
+def run(config: Path, out: Path, runner: RunnerName = "plain", workers: int = 2) -> dict[str, Any]:
     return build(load(str(config)), out, TOKENIZER, open_runner(runner, workers))
 
 

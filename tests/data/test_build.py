@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -252,6 +253,22 @@ def test_training_and_validation_are_counted_apart(built: Path) -> None:
         assert [each["kind"] for each in manifest["sources"]] == ["folder", "jsonl", "jsonl", "parquet"]
     assert manifests["train"]["languages"] != manifests["validation"]["languages"]
     assert 0 < manifests["validation"]["documents"] < manifests["train"]["documents"]
+
+
+def test_the_version_of_python_is_recorded_and_is_that_of_the_whole_build(
+    config: Path, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its grammar decides what parses. Where nothing is parsed it does not matter."""
+    running = platform.python_version()
+    assert [each["python"] for each in shards.open(built / "train").manifest["sources"]] == [running] * 4
+    careless = config.with_name("careless.toml")
+    careless.write_text(CONFIG.replace("licences = []", "licences = []\npython_parses = false"))
+    report = run(careless, tmp_path / "out")
+    assert all("python" not in each for each in report["sources"])
+    monkeypatch.setattr(platform, "python_version", lambda: "3.99.0")
+    with pytest.raises(UserError, match="another python; choose another folder"):
+        run(config, built)
+    assert run(careless, tmp_path / "out") == report
 
 
 def test_two_builds_do_not_share_a_folder(config: Path, tmp_path: Path) -> None:

@@ -211,6 +211,20 @@ def test_one_source_with_prompts_marks_the_whole_build(tmp_path: Path) -> None:
     assert not load(written(tmp_path, notes)).masked
 
 
+@pytest.mark.parametrize(
+    ("text", "parses"),
+    [
+        ("", True),
+        ("[filter]\npython_parses = false\n", False),
+        ('[data]\nlanguages = ["Go"]\n', False),
+        ('[data]\nlanguages = ["Go", "Python"]\n', True),
+        ('[data]\nlanguages = ["Text"]\n[[source]]\nkind = "folder"\npath = "x"\nprose = true\n', True),
+    ],
+)
+def test_whether_python_is_parsed(tmp_path: Path, text: str, parses: bool) -> None:
+    assert load(written(tmp_path, text + '[[source]]\nkind = "installed"\n')).parses == parses
+
+
 def test_resolved_is_plain_json_with_all_that_was_left_to_default() -> None:
     resolved = Config(source=(Source("installed"),)).resolved()
     assert json.loads(json.dumps(resolved)) == resolved

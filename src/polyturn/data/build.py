@@ -288,8 +288,12 @@ def _nothing(read: Sequence[Item]) -> str:
         reasons[outcome] += documents
     if not reasons:
         return "The sources hold no files; check their paths."
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
-    return f"Nothing is left after the filters ({told}); change the filters or the languages in the config."
+    found = reasons.most_common(5)
+    told = ", ".join(f"{count} {reason}" for reason, count in found)
+    remedy = "licences = [] under [filter] in a config of your own allows all of them"
+    if found[0][0] != "licence":
+        remedy = "change the filters or the languages in the config"
+    return f"Nothing is left after the filters ({told}); {remedy}."
 
 
 # ---- the folder
@@ -320,7 +324,9 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> None:
             raise UserError(f"{path} is damaged; remove {folder} and build anew.") from None
         other = _differing(there, mine)
         if other:
-            raise UserError(f"{folder} holds a build with another {' and '.join(other)}; choose another folder.")
+            raise UserError(
+                f"{folder} holds a build with another {' and '.join(other)}; choose another folder, or remove this one."
+            )
         return
     write_text(path, json.dumps(mine) + "\n")
 

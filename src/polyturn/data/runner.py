@@ -125,7 +125,9 @@ class Plain:
         """See `Runner`."""
         jobs = (json.dumps([place, item]) for place, item in enumerate(items))
         caught = Caught(task)
-        with ProcessPoolExecutor(min(self.workers, len(items)) or 1, get_context("spawn"), follow_parent) as pool:
+        with ProcessPoolExecutor(
+            min(self.workers, len(items)) or 1, get_context("spawn"), follow_parent, (os.getpid(),)
+        ) as pool:
             waiting: set[Future[str]] = set()
             try:
                 while waiting or len(waiting) < len(items):
@@ -197,7 +199,7 @@ class Daft:
         @daft.cls(use_process=True, max_concurrency=min(self.workers, len(jobs)), cpus=1)
         class Worker:
             def __init__(self, caught: Caught) -> None:
-                follow_parent()
+                follow_parent(os.getppid())  # or Ray's daemon; one that is gone by now hands out no work
                 self.caught = caught
 
             @daft.method(return_dtype=daft.DataType.string())
@@ -286,10 +288,12 @@ def told(answer: str) -> tuple[int, Item]:
     return place, found
 
 
-def follow_parent() -> None:
-    """Make this process, a worker, leave Ctrl-C to its parent and end when the parent does, however that ends."""
+def follow_parent(parent: int) -> None:
+    """Make this process, a worker, leave Ctrl-C to its parent and end when the parent does, however that ends.
+
+    The parent may be gone before this is called, and another process be the parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
