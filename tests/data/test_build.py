@@ -1,100 +1,24 @@
-"""Builds: the same shards whatever does the work and however often it is killed; every file accounted for."""
+"""Builds: the same shards however they are cut and wherever they lie; every file accounted for."""
 
 import gzip
 import json
 import os
-import random
+import platform
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from small_builds import CONFIG, HELD_OUT, TOKENIZER, bytes_of, program, run
 
 from polyturn.data import build as building
 from polyturn.data import shards
 from polyturn.data.build import build, read_report
 from polyturn.data.config import load
-from polyturn.data.runner import RunnerName, open_runner
+from polyturn.data.runner import open_runner
 from polyturn.data.show import dropped, outcomes, samples, stages
-from polyturn.hub.catalogue import DEFAULT, resolve
 from polyturn.tokenizer import bpe
 from polyturn.utils.errors import UserError
 from polyturn.utils.lock import LOCK
-
-TOKENIZER = resolve(DEFAULT)
-CONFIG = """
-[data]
-name = "mixed"
-languages = ["Python", "Markdown"]
-[[source]]
-kind = "folder"
-path = "corpus"
-[[source]]
-kind = "jsonl"
-path = "more.jsonl.gz"
-[[source]]
-kind = "jsonl"
-path = "plain.jsonl"
-[[source]]
-kind = "parquet"
-path = "table.parquet"
-[filter]
-licences = []
-comment_ratio = [0.0, 1.0]
-[decontaminate]
-files = ["heldout.txt"]
-[pack]
-row = 256
-[shard]
-validation = 0.2
-"""
-HELD_OUT = "alpha beta gamma delta epsilon zeta theta kappa lambda omega"
-
-
-def program(number: int) -> str:
-    """A file that is like no other."""
-    chance = random.Random(number)
-    names = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=8)) for _ in range(60)]
-    body = "\n".join(
-        f"    {a} = {b}({chance.randrange(999)}) + {c}" for a, b, c in zip(*[iter(names)] * 3, strict=True)
-    )
-    return f"# number {number}\ndef {names[0]}({names[1]}):\n{body}\n    return {names[2]}\n"
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of two sources with one of each thing that is dropped, and its config."""
-    folder = tmp_path_factory.mktemp("data")
-    corpus = folder / "corpus"
-    for number in range(40):
-        place = corpus / f"package{number % 3}" / f"module{number}.py"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(program(number))
-    (corpus / "copy.py").write_text(program(7))
-    (corpus / "nearly.py").write_text(program(8).replace("number 8", "the eighth").replace(") + ", ")  +  "))
-    (corpus / "heldout.py").write_text(program(100) + f"# {HELD_OUT}\n")
-    (corpus / "long.py").write_text(f"x = '{'y ' * 600}'\n")
-    (corpus / "broken.py").write_text("def f(:\n    pass\n")
-    (corpus / "binary.py").write_bytes(b"x = 1\0\n")
-    (corpus / "latin.py").write_bytes("name = 'caf\xe9'\n".encode("latin-1"))
-    (corpus / "image.png").write_bytes(b"\x89PNG")
-    (corpus / "README.md").write_text("# Words\n\nSome words about it.\n")
-    records = [{"text": program(200 + n), "path": f"extra/{n}.py", "repo": "some/one"} for n in range(12)]
-    with gzip.open(folder / "more.jsonl.gz", "wt") as file:
-        file.writelines(json.dumps(record) + "\n" for record in [*records, {"path": "no text"}])
-    records = [{"text": program(300 + n), "path": f"plain/{n}.py"} for n in range(12)]
-    (folder / "plain.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    records = [{"text": program(400 + n), "path": f"table/{n}.py"} for n in range(12)]
-    pytest.importorskip("pyarrow.parquet").write_table(
-        pytest.importorskip("pyarrow").Table.from_pylist(records), folder / "table.parquet", row_group_size=5
-    )
-    (folder / "heldout.txt").write_text(HELD_OUT)
-    path = folder / "mixed.toml"
-    path.write_text(CONFIG)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +27,6 @@ def built(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built") / "out"
     run(config, folder, "plain", 2)
     return folder
-
-
-def run(config: Path, out: Path, runner: RunnerName = "plain", workers: int = 2) -> dict[str, object]:
-    return build(load(str(config)), out, TOKENIZER, open_runner(runner, workers))
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    """All that a build leaves and that must not depend on how it went."""
-    kept = [folder / "report.json", *(folder / "train").iterdir(), *(folder / "validation").iterdir()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 
 
 def test_every_file_is_kept_or_told(config: Path, built: Path) -> None:
@@ -163,45 +77,6 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers_or_the_place(
     assert bytes_of(tmp_path / "out") == bytes_of(built)
 
 
-COMMAND = [sys.executable, "-m", "polyturn.cli.main", "data", "build"]
-SMALL = """
-from polyturn.data import duplicates, stages
-from polyturn.data.sources import folder, tables
-folder.UNIT_BYTES = tables.UNIT_BYTES = 7_000
-stages.GROUP_CHARACTERS, stages.HELD_CHARACTERS, stages.TOKEN_FILES = 3_000, 15_000, 9
-duplicates.PASS_ROWS, duplicates.TASK_SIGNATURES = 50, 3
-"""
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which every process cuts everything into many pieces, as it would a large corpus."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "sitecustomize.py").write_text(SMALL)
-    paths = [str(folder), str(Path(shards.__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-
-def command(config: Path, out: Path, runner: str, workers: int) -> list[str]:
-    return [*COMMAND, str(config), "--out", str(out), "--workers", str(workers), "--runner", runner]
-
-
-def finish(config: Path, out: Path, runner: str, workers: int, environment: dict[str, str]) -> dict[str, bytes]:
-    """Build in a process of its own: Daft leaves descriptors and threads behind."""
-    done = subprocess.run(
-        command(config, out, runner, workers), capture_output=True, text=True, timeout=240, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "files kept" in done.stdout
-    assert not (out / "work").exists()
-    return bytes_of(out)
-
-
-@pytest.fixture(scope="module")
-def built_small(config: Path, small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return finish(config, tmp_path_factory.mktemp("built") / "out", "plain", 1, small)
-
-
 @pytest.mark.slow
 def test_pieces_of_any_size_keep_the_same_documents(built: Path, built_small: dict[str, bytes]) -> None:
     one, other = read_report(built), json.loads(built_small["report.json"])
@@ -209,117 +84,6 @@ def test_pieces_of_any_size_keep_the_same_documents(built: Path, built_small: di
         name: other[name] for name in ("outcomes", "tokens", "characters")
     }
     assert bytes_of(built) != built_small  # other buckets
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("runner", "workers"), [("native", 1), ("native", 4), ("ray", 2)])
-def test_the_command_line_on_each_engine(
-    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str, workers: int
-) -> None:
-    assert finish(config, tmp_path / "out", runner, workers, small) == built_small
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("runner", ["plain", "native"])
-def test_killed_after_any_part_a_build_ends_the_same(
-    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str
-) -> None:
-    out = tmp_path / "out"
-    for parts in (1, 15, 35, 50):
-        process = subprocess.Popen(
-            command(config, out, runner, 2),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env=small,
-        )
-        while len(list(out.glob("work/*/*"))) < 2 * parts and process.poll() is None:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert finish(config, out, runner, 2, small) == built_small
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker in /proc")
-@pytest.mark.parametrize("runner", ["plain", "native"])
-def test_a_killed_worker_is_one_sentence(
-    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str
-) -> None:
-    process = subprocess.Popen(
-        command(config, tmp_path / "out", runner, 1),  # which has begun when a part is there
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=small,
-    )
-    while not list((tmp_path / "out").glob("work/read/*")):
-        time.sleep(0.01)
-    for worker in workers_of(process.pid):
-        os.kill(worker, signal.SIGKILL)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 2, told
-    assert told.strip().splitlines()[-1].startswith("polyturn data build: ")
-    assert "Traceback" not in told
-    assert "goes on where it was" in told
-    assert finish(config, tmp_path / "out", runner, 2, small) == built_small
-
-
-def workers_of(parent: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            process, mother = int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
-            said = (stat.parent / "cmdline").read_text()
-        except OSError:
-            continue
-        if mother == parent and ("udf_worker" in said or "spawn_main" in said):
-            found.append(process)
-    return found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("runner", ["plain", "native"])
-def test_ctrl_c_ends_a_build_that_goes_on(
-    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str
-) -> None:
-    process = subprocess.Popen(
-        command(config, tmp_path / "out", runner, 2),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=small,
-    )
-    while not list((tmp_path / "out").glob("work/read/*")):
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 130, told
-    assert "Traceback" not in told
-    assert finish(config, tmp_path / "out", runner, 2, small) == built_small
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("runner", "most"), [("plain", 2_000), ("plain", 9_000), ("native", 9_000)])
-def test_a_full_disk_is_one_sentence(
-    config: Path, small: dict[str, str], built_small: dict[str, bytes], tmp_path: Path, runner: str, most: int
-) -> None:
-    limited = (
-        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
-        "os.execv(sys.argv[2], sys.argv[2:])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", limited, str(most), *command(config, tmp_path / "out", runner, 2)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=small,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("polyturn data build: ")
-    assert finish(config, tmp_path / "out", runner, 2, small) == built_small
 
 
 def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) -> None:
@@ -489,6 +253,22 @@ def test_training_and_validation_are_counted_apart(built: Path) -> None:
         assert [each["kind"] for each in manifest["sources"]] == ["folder", "jsonl", "jsonl", "parquet"]
     assert manifests["train"]["languages"] != manifests["validation"]["languages"]
     assert 0 < manifests["validation"]["documents"] < manifests["train"]["documents"]
+
+
+def test_the_version_of_python_is_recorded_and_is_that_of_the_whole_build(
+    config: Path, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its grammar decides what parses. Where nothing is parsed it does not matter."""
+    running = platform.python_version()
+    assert [each["python"] for each in shards.open(built / "train").manifest["sources"]] == [running] * 4
+    careless = config.with_name("careless.toml")
+    careless.write_text(CONFIG.replace("licences = []", "licences = []\npython_parses = false"))
+    report = run(careless, tmp_path / "out")
+    assert all("python" not in each for each in report["sources"])
+    monkeypatch.setattr(platform, "python_version", lambda: "3.99.0")
+    with pytest.raises(UserError, match="another python; choose another folder"):
+        run(config, built)
+    assert run(careless, tmp_path / "out") == report
 
 
 def test_two_builds_do_not_share_a_folder(config: Path, tmp_path: Path) -> None:

@@ -138,6 +138,14 @@ def test_another_source_and_tokenizer_on_the_command_line(tmp_path: Path, monkey
         assert config.data.tokenizer == "mine"
 
 
+def test_a_config_needs_no_source_where_one_is_given(tmp_path: Path) -> None:
+    for text in ("", "source = []\n"):
+        config = load(written(tmp_path, f"{text}[pack]\nrow = 64\n"), source=str(tmp_path))
+        assert (config.source, config.pack.row) == ((Source("folder", str(tmp_path)),), 64)
+    with pytest.raises(UserError, match=r"names no source; add a .* or give --source"):
+        load(written(tmp_path, "[pack]\nrow = 64\n"))
+
+
 @pytest.mark.parametrize(
     "text", ["s3://bucket/code", "parquet:gs://bucket/x.parquet", "hf://datasets/a/b", "file:///x"]
 )
@@ -201,6 +209,20 @@ def test_one_source_with_prompts_marks_the_whole_build(tmp_path: Path) -> None:
     notes = '[[source]]\nkind = "jsonl"\npath = "y"\n'
     assert load(written(tmp_path, notes + PAIRS)).masked
     assert not load(written(tmp_path, notes)).masked
+
+
+@pytest.mark.parametrize(
+    ("text", "parses"),
+    [
+        ("", True),
+        ("[filter]\npython_parses = false\n", False),
+        ('[data]\nlanguages = ["Go"]\n', False),
+        ('[data]\nlanguages = ["Go", "Python"]\n', True),
+        ('[data]\nlanguages = ["Text"]\n[[source]]\nkind = "folder"\npath = "x"\nprose = true\n', True),
+    ],
+)
+def test_whether_python_is_parsed(tmp_path: Path, text: str, parses: bool) -> None:
+    assert load(written(tmp_path, text + '[[source]]\nkind = "installed"\n')).parses == parses
 
 
 def test_resolved_is_plain_json_with_all_that_was_left_to_default() -> None:

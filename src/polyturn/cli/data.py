@@ -28,7 +28,7 @@ def build(
         tokenizer: Model folder, built-in name or Hub id whose tokenizer is used instead of the config's.
         workers: Processes at a time; 0 for one on each CPU.
         runner: native: processes of this machine. ray: a Ray cluster that sees the same files. plain: no engine.
-        address: Of a running Ray cluster; by default one is started on this machine.
+        address: Of a running Ray cluster; by default that of RAY_ADDRESS, or one is started on this machine.
         json_output: Print the report as one JSON object.
     """
     from polyturn.data.build import build as built

@@ -2,7 +2,7 @@
 
     report = build(load("installed"), Path("corpus"), tokenizer=Path("tokenizer"), runner=open_runner("native", 2))
 
-    DIR/build.json     what is built: the config, the tokenizer's digest
+    DIR/build.json     what is built: the config, the tokenizer's digest, the version of Python where that counts
     DIR/units/         the units of the sources, with sizes and times of their files
     DIR/work/          the parts of each stage; gone when the build is done
     DIR/dropped/       every file that was not kept, with the reason
@@ -11,12 +11,14 @@
     DIR/train/         shards (`shards.py`); DIR/validation/ too, if the config holds documents back
 
 Each part of a stage leaves its files and then, last of all, its numbers; a part that has numbers is done. The bytes of
-the shards depend on the sources, the config and the tokenizer alone: not on the runner, the workers, or interruptions.
-Sources that change before a build is finished, or after, are noticed at the next call.
+the shards depend on the sources, the config, the tokenizer and, where Python is parsed, the version of Python alone,
+not on the runner, the workers, or interruptions. Sources that change before a build is finished, or after, are noticed
+at the next call.
 """
 
 import json
 import os
+import platform
 import shutil
 import sys
 import time
@@ -39,7 +41,7 @@ from polyturn.utils.errors import UserError
 from polyturn.utils.lock import hold
 from polyturn.utils.progress import Counter as Progress
 
-VERSION = 3  # of everything that decides the bytes of the shards
+VERSION = 4  # of everything that decides the bytes of the shards
 BUILD, REPORT, TIMES, UNITS = "build.json", "report.json", "times.json", "units"
 SETS = ("train", "validation")
 
@@ -64,7 +66,7 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
     _check_ours(folder)
     with hold(folder, f"Another process is building in {folder}; wait for it, or choose another folder."):
         remove_leftovers(folder, BUILD, REPORT, TIMES, UNITS, *SETS)
-        for part in (folder / "dropped", *(folder / "work").glob("*")):
+        for part in (folder / "work").glob("*"):
             remove_leftovers(part)
         _claim(config, folder, tokenizer)
         units = _units(config, folder)
@@ -74,6 +76,7 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
             with _timed(folder / TIMES) as times:
                 _build(config, folder, tokenizer, runner, units, times)
         shutil.rmtree(folder / "work", ignore_errors=True)
+        remove_leftovers(folder / "dropped")  # of workers that Ray replaced, too
         return read_report(folder)
 
 
@@ -215,9 +218,15 @@ def _about(config: Config, tokenizer: Path, encoded: Sequence[Item], held_back: 
 
 def _sources(config: Config) -> list[dict[str, Any]]:
     return [
-        {"kind": source.kind, "name": source.name} | (installed.versions() if source.kind == "installed" else {})
+        {"kind": source.kind, "name": source.name}
+        | (installed.versions() if source.kind == "installed" else _python(config))
         for source in config.source
     ]
+
+
+def _python(config: Config) -> dict[str, str]:
+    """The version of Python, whose grammar changes with it, where that decides what is kept."""
+    return {"python": platform.python_version()} if config.parses else {}
 
 
 def _report(
@@ -279,8 +288,12 @@ def _nothing(read: Sequence[Item]) -> str:
         reasons[outcome] += documents
     if not reasons:
         return "The sources hold no files; check their paths."
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
-    return f"Nothing is left after the filters ({told}); change the filters or the languages in the config."
+    found = reasons.most_common(5)
+    told = ", ".join(f"{count} {reason}" for reason, count in found)
+    remedy = "licences = [] under [filter] in a config of your own allows all of them"
+    if found[0][0] != "licence":
+        remedy = "change the filters or the languages in the config"
+    return f"Nothing is left after the filters ({told}); {remedy}."
 
 
 # ---- the folder
@@ -301,6 +314,7 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> None:
         "version": VERSION,
         "config": config.resolved(),
         "tokenizer": encode.digest(bpe.load(tokenizer)),
+        **_python(config),
     }
     path = folder / BUILD
     if path.exists():
@@ -310,7 +324,9 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> None:
             raise UserError(f"{path} is damaged; remove {folder} and build anew.") from None
         other = _differing(there, mine)
         if other:
-            raise UserError(f"{folder} holds a build with another {' and '.join(other)}; choose another folder.")
+            raise UserError(
+                f"{folder} holds a build with another {' and '.join(other)}; choose another folder, or remove this one."
+            )
         return
     write_text(path, json.dumps(mine) + "\n")
 

@@ -220,7 +220,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.source:
-            raise UserError("The config names no source; add a [[source]].")
+            raise UserError("The config names no source; add a [[source]], or give --source.")
         names = [source.name for source in self.source]
         for name in names:
             if names.count(name) > 1:
@@ -235,6 +235,12 @@ class Config:
     def masked(self) -> bool:
         """Whether it is said of each token if it is to be learned: where any source has prompts, for all of them."""
         return any(source.columns.prompt for source in self.source)
+
+    @property
+    def parses(self) -> bool:
+        """Whether the grammar of the running Python decides what is kept."""
+        python = not self.data.languages or "Python" in self.data.languages
+        return (self.filter.python_parses and python) or any(source.prose for source in self.source)
 
     def resolved(self) -> dict[str, Any]:
         """Everything that the config says as plain JSON, and under `inputs` the SHA-256 of each file it names."""
@@ -264,7 +270,7 @@ def load(config: str | Path, source: str | None = None, tokenizer: str | None = 
     """A config by the name of a shipped one or the path of a file.
 
     Args:
-        source: to be read in place of the config's own; see `parse_source`.
+        source: to be read in place of the config's own, which may have none then; see `parse_source`.
         tokenizer: to be used in place of the config's own.
 
     Raises:
@@ -277,6 +283,8 @@ def load(config: str | Path, source: str | None = None, tokenizer: str | None = 
         raise UserError(f"{config} is not TOML ({error}); mend it.") from None
     if isinstance(tables.get("source"), dict):
         raise UserError(f"{config} has a table [source], and sources are a list; write [[source]] for each.")
+    if source is not None and not tables.get("source"):
+        tables["source"] = [{"kind": "installed"}]  # in the place of which `source` is read
     loaded: Config = _built(Config, tables, "")
     loaded = _absolute(loaded, folder)
     if not loaded.data.name:

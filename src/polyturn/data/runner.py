@@ -72,7 +72,7 @@ def open_runner(name: RunnerName, workers: int, address: str | None = None) -> R
 
     Args:
         workers: processes at a time.
-        address: of a Ray cluster; by default one is started on this machine.
+        address: of a Ray cluster, by default what RAY_ADDRESS says; without either one is started on this machine.
 
     Raises:
         UserError: there are no workers, or an address is given to a runner that has none.
@@ -88,10 +88,31 @@ def open_runner(name: RunnerName, workers: int, address: str | None = None) -> R
     import daft
 
     if name == "ray":
-        daft.set_runner_ray(address, noop_if_initialized=True)
+        join_ray(workers, address or os.environ.get("RAY_ADDRESS"))
+    else:
+        from polyturn.data import workers as processes
+
+        processes.watch()
     if daft.get_or_infer_runner_type() != name:
         raise UserError(f"This process has begun with another runner than {name}; start a new one.")
     return Daft(workers)
+
+
+def join_ray(workers: int, address: str | None) -> None:
+    """Have Daft work on a Ray cluster, or on one that is started here, with room for all workers.
+
+    For workers that have no room Daft waits two minutes in each query, before it begins with the others.
+    """
+    import daft
+    import ray
+
+    try:
+        if address is None and not ray.is_initialized():
+            ray.init("local", num_cpus=max(workers, os.cpu_count() or 1), include_dashboard=False)
+        daft.set_runner_ray(address, noop_if_initialized=True)
+    except Exception as error:
+        where = f"Ray cannot be reached at {address}" if address else "Ray cannot be started on this machine"
+        raise UserError(f"{where} ({last_line(error)}); see to it, and run again, or take --runner native.") from error
 
 
 class Plain:
@@ -104,7 +125,9 @@ class Plain:
         """See `Runner`."""
         jobs = (json.dumps([place, item]) for place, item in enumerate(items))
         caught = Caught(task)
-        with ProcessPoolExecutor(min(self.workers, len(items)) or 1, get_context("spawn"), follow_parent) as pool:
+        with ProcessPoolExecutor(
+            min(self.workers, len(items)) or 1, get_context("spawn"), follow_parent, (os.getpid(),)
+        ) as pool:
             waiting: set[Future[str]] = set()
             try:
                 while waiting or len(waiting) < len(items):
@@ -167,6 +190,8 @@ class Daft:
         """See `Runner`."""
         import daft
 
+        from polyturn.data import workers
+
         if not items:
             return
         jobs = [json.dumps([place, item]) for place, item in enumerate(items)]
@@ -174,7 +199,7 @@ class Daft:
         @daft.cls(use_process=True, max_concurrency=min(self.workers, len(jobs)), cpus=1)
         class Worker:
             def __init__(self, caught: Caught) -> None:
-                follow_parent()
+                follow_parent(os.getppid())  # or Ray's daemon; one that is gone by now hands out no work
                 self.caught = caught
 
             @daft.method(return_dtype=daft.DataType.string())
@@ -184,12 +209,15 @@ class Daft:
         frame = daft.from_pydict({"job": jobs}).into_batches(1)
         frame = frame.select(Worker(Caught(task)).run(daft.col("job")).alias("answer"))  # pyright: ignore
         rows = frame.iter_rows(results_buffer_size=None)
-        while True:
-            with engine():
-                row = next(rows, None)
-            if row is None:
-                return
-            yield told(row["answer"])
+        try:
+            while True:
+                with engine():
+                    row = next(rows, None)
+                if row is None:
+                    return
+                yield told(row["answer"])
+        finally:
+            workers.end()
 
     def groups(self, files: Sequence[Path], key: str, values: Sequence[str], passes: int, at: int) -> Any:
         """See `Runner`."""
@@ -213,12 +241,15 @@ def engine() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if "UDF process closed the connection" in str(error):
+        if KILLED in str(error):
             raise UserError(KILLED) from error
-        said = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise UserError(
-            f"Daft stopped ({said[0].rstrip('.')}); run again, and the build goes on where it was."
-        ) from error
+        raise UserError(f"Daft stopped ({last_line(error)}); run again, and the build goes on where it was.") from error
+
+
+def last_line(error: Exception) -> str:
+    """What an exception says in the end, without a full stop."""
+    said = str(error).strip().splitlines()
+    return said[-1].rstrip(".") if said else type(error).__name__
 
 
 def interrupted(number: int, frame: FrameType | None) -> None:
@@ -257,10 +288,12 @@ def told(answer: str) -> tuple[int, Item]:
     return place, found
 
 
-def follow_parent() -> None:
-    """Make this process, a worker, leave Ctrl-C to its parent and end when the parent does, however that ends."""
+def follow_parent(parent: int) -> None:
+    """Make this process, a worker, leave Ctrl-C to its parent and end when the parent does, however that ends.
+
+    The parent may be gone before this is called, and another process be the parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -16,6 +16,7 @@ EXTRAS = {
     "pyarrow": "data",
     "zstandard": "data",
     "datasets": "data",
+    "ray": "cluster",
 }
 """Packages that only an optional extra of the distribution installs."""
 

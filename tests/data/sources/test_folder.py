@@ -402,8 +402,45 @@ def test_prose_of_python_files(tmp_path: Path) -> None:
     assert told == {"none.py": "no-prose", "broken.py": "no-prose", "deep.py": "no-prose", "x.c": "language"}
 
 
-def test_a_licence_file_that_cannot_be_read_is_not_that_of_the_folder_above(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "LICENSE").write_text("MIT License\n\nPermission is hereby granted, free of charge, to any person\n")
-    (tmp_path / "sub" / "LICENSE").symlink_to("../elsewhere")
-    assert folder.licence_in(str(tmp_path / "sub"), ["LICENSE"]) == "other"
+@pytest.mark.parametrize(
+    ("target", "licence"),
+    [
+        ("../LICENSE", "MIT"),
+        ("../chained", "ISC"),  # by way of another link
+        ("../texts", "BSD-2-Clause"),  # a folder is no licence file, so the metadata beside it decides
+        ("../elsewhere", "other"),
+        ("LICENSE", "other"),  # to itself
+        ("../loop", "other"),
+        ("../../outside", "other"),
+        ("../leaving/outside", "other"),
+        ("../leaving/corpus/LICENSE", "MIT"),  # out of the folder and back into it
+    ],
+)
+def test_a_licence_file_that_is_a_link_says_what_it_points_to_within_the_folder(
+    tmp_path: Path, target: str, licence: str
+) -> None:
+    """What it says is not known otherwise, and what the folder above says is not what it says."""
+    root = tmp_path / "corpus"
+    write(tmp_path / "outside", MIT)
+    write(root / "LICENSE", MIT)
+    write(root / "texts" / "ISC.txt", "SPDX-License-Identifier: ISC\n")
+    (root / "chained").symlink_to("texts/ISC.txt")
+    (root / "loop").symlink_to("sub/LICENSE")
+    (root / "leaving").symlink_to(tmp_path)
+    write(root / "sub" / "x.py")
+    write(root / "sub" / "pyproject.toml", '[project]\nlicense = "BSD-2-Clause"\n')
+    (root / "sub" / "LICENSE").symlink_to(target)
+    (tmp_path / "named").symlink_to(root)  # the folder itself may be a link
+    for path in (root, tmp_path / "named"):
+        assert kept(config(path))["sub/x.py"].licence == licence
+
+
+def test_metadata_that_is_a_link_is_read_within_the_folder(tmp_path: Path) -> None:
+    write(tmp_path / "pyproject.toml", '[project]\nlicense = "ISC"\n')
+    for name in ("corpus/one", "corpus/other"):
+        write(tmp_path / name / "x.py")
+    write(tmp_path / "corpus" / "shared" / "project.toml", '[project]\nlicense = "Zlib"\n')
+    (tmp_path / "corpus" / "one" / "pyproject.toml").symlink_to("../shared/project.toml")
+    (tmp_path / "corpus" / "other" / "pyproject.toml").symlink_to("../../pyproject.toml")
+    found = kept(config(tmp_path / "corpus"))
+    assert (found["one/x.py"].licence, found["other/x.py"].licence) == ("Zlib", "")

@@ -1,8 +1,8 @@
 """Folders of source files, git checkouts among them.
 
 Symbolic links are not followed, as in git: what they point to is read where it is, if that is in the folder, and is
-not part of the folder otherwise. So a loop of links cannot be entered. What version control keeps for itself (.git)
-is no part of the folder either.
+not part of the folder otherwise. So a loop of links cannot be entered. Only what a licence file or metadata says is
+read through a link, if it stays in the folder. What version control keeps for itself (.git) is no part of it either.
 
 A file belongs to the git checkout that it is in, called "owner/name" by its remote ("group/subgroup/name"), or else to
 the first level of folders. Its licence is what the nearest folder above says that says anything, in a licence file or
@@ -115,7 +115,7 @@ def _files(root: str) -> Iterator[Listed]:
         above = repos.get(parent and parent + "/", Repo("", ""))
         here = folder.inside.removesuffix("/")
         place = os.path.join(root, folder.inside)
-        own = licence_in(place, [name for name, _ in folder.entries])
+        own = licence_in(root, [folder.inside + name for name, _ in folder.entries])
         if folder.checkout:
             repo = Repo(_remote(place) or here, own, checkout=True)
         elif here and "/" not in here and not above.checkout:
@@ -127,16 +127,22 @@ def _files(root: str) -> Iterator[Listed]:
             yield folder.inside + name, found, repo
 
 
-def licence_in(folder: str, names: Iterable[str]) -> str:
-    """The licence that files give, named by their paths in `folder`: by their texts, or if none, what metadata says."""
-    names = list(names)
-    files = [os.path.join(folder, name) for name in names if licences.is_licence_file(os.path.basename(name))]
-    if any(not os.access(file, os.R_OK) or os.path.islink(file) for file in files):
+def licence_in(root: str, paths: Iterable[str]) -> str:
+    """The licence that files give, named by their paths in `root`: by their texts, or if none, what metadata says."""
+    named = [(os.path.basename(path), os.path.join(root, path)) for path in paths]
+    files = [_followed(path, root) for name, path in named if licences.is_licence_file(name)]
+    if any(not os.access(file, os.R_OK) for file in files):
         return licences.OTHER  # what it says is not known, and what the folder above says is not what it says
-    if files:
-        return licences.of_texts([_head(file) for file in files])
-    said = (licences.declared(n, _head(os.path.join(folder, n))) for n in names if licences.is_metadata(n))
+    if texts := [_head(file) for file in files if not os.path.isdir(file)]:
+        return licences.of_texts(texts)
+    said = (licences.declared(n, _head(_followed(path, root))) for n, path in named if licences.is_metadata(n))
     return next(filter(None, said), "")
+
+
+def _followed(path: str, root: str) -> str:
+    """What a symbolic link within `root` points to; "" where that is elsewhere or nowhere; other paths as they are."""
+    reason = _link(path, os.path.realpath(root))
+    return path if reason is None else os.path.realpath(path) if reason == "link" else ""
 
 
 def _head(path: str) -> str:

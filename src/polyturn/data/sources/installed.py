@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
-from os.path import isdir, join, realpath, relpath
+from os.path import isdir, realpath, relpath
 from typing import Any
 
 from polyturn.data import licences
@@ -83,7 +83,7 @@ def _packages(root: str) -> Iterator[Listed]:
 def _within(within: dict[str, str], root: str, folder: Folder) -> str:
     """The licence that a folder or the nearest one above it, the root aside, says of its own; kept in `within`."""
     above = folder.inside.removesuffix("/").rpartition("/")[0]
-    own = licence_in(join(root, folder.inside), [name for name, _ in folder.entries])
+    own = licence_in(root, [folder.inside + name for name, _ in folder.entries])
     within[folder.inside] = own or within.get(f"{above}/", "")
     return within[folder.inside]
 
