@@ -38,28 +38,28 @@ def end() -> None:
 class Watched(udf.UdfHandle):
     """A worker process as Daft holds it, which raises `KILLED` where a signal has ended the process."""
 
-    def __init__(self, *expressions: Any) -> None:
+    def __init__(self, udf_expr: Any) -> None:
         OPEN.add(self)
         called = threading.Event()
         threading.Thread(target=self._call_for_it, args=(called,), daemon=True).start()
         try:
             with self._told():
-                super().__init__(*expressions)
+                super().__init__(udf_expr)
         except BaseException:
             OPEN.discard(self)
             raise
         finally:
             called.set()
 
-    def eval_input(self, *inputs: Any) -> Any:
+    def eval_input(self, input: Any) -> Any:
         """See Daft's."""
         with self._told():
-            return super().eval_input(*inputs)
+            return super().eval_input(input)
 
-    def teardown(self, *timeout: Any) -> None:
+    def teardown(self, timeout: float = 5.0) -> None:
         """See Daft's."""
         try:
-            super().teardown(*timeout)
+            super().teardown(timeout)
         finally:
             OPEN.discard(self)
 
