@@ -117,9 +117,10 @@ def _layer(model: ModelConfig, compute: Compute, mesh: MeshShape, rows: int, row
     plain = replace(compute, remat="none")
     two, one = (_kept(replace(model, layers=n), plain, mesh.tensor, rows, row) for n in (2, 1))
     activations = int((1.0 if compute.remat == "none" else ANEW) * (two - one))
-    inputs, outputs = (slices * model.width**2 // mesh.tensor for slices in (IN_SLICES, OUT_SLICES))
-    gathered = (inputs + outputs) * jnp.dtype(compute.dtype).itemsize  # a layer's weights, whole, in the compute dtype
-    return activations + gathered + (inputs * 4 if mesh.fsdp > 1 else 0)  # and a float32 gradient before it is cut
+    size = (IN_SLICES + OUT_SLICES) * model.width**2 // mesh.tensor
+    whole = size * jnp.dtype(compute.dtype).itemsize  # a layer's weights in the compute dtype
+    # along fsdp also the next layer's, gathered meanwhile, and float32 gradients before they are cut
+    return activations + whole + (whole + size * 4 if mesh.fsdp > 1 else 0)
 
 
 def _loss(model: ModelConfig, mesh: MeshShape) -> int:
