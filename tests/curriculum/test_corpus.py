@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,10 +71,14 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(tmp_path, monkeyp
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
-def test_workers_change_nothing(tmp_path):
+def test_workers_change_nothing_and_end_without_a_word(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(corpus, "PART", 20)  # more parts than workers
     build(tmp_path / "one", programs=200, seed=9, workers=1)
-    build(tmp_path / "two", programs=200, seed=9, workers=2)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    for _ in range(3):
+        build(tmp_path / "two", programs=200, seed=9, workers=2)
+        assert contents(tmp_path / "one") == contents(tmp_path / "two")
+        shutil.rmtree(tmp_path / "two")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_held_out_text_is_left_out_and_counted(tmp_path):

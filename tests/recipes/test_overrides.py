@@ -44,6 +44,16 @@ def test_a_setting_that_is_off_takes_a_value_and_none() -> None:
         ("optimizer.anneal=0", "optimizer.anneal must be at least 1"),
         ("optimizer.warmup=-1", "optimizer.warmup must be at least 0"),
         ("guard.patience=0", "guard.patience must be at least 1"),
+        ("optimizer.peak_rate=-1", "optimizer.peak_rate must be at least 0"),
+        ("optimizer.end_rate=1e999", "optimizer.end_rate must be at least 0"),
+        ("optimizer.decay=-1", "optimizer.decay must be at least 0"),
+        ("optimizer.beta1=-1", "optimizer.beta1 must be at least 0 and less than 1"),
+        ("optimizer.beta2=1.0", "optimizer.beta2 must be at least 0 and less than 1"),
+        ("optimizer.epsilon=0", "optimizer.epsilon must be more than 0"),
+        ("z_loss=-1", "z_loss must be at least 0"),
+        (f"seed={2**32}", f"seed must be less than {2**32}"),
+        (f"steps={2**31}", f"steps must be less than {2**31}"),
+        ("steps=20", "lower optimizer.warmup"),
     ],
 )
 def test_settings_that_can_do_nothing_are_refused(change: str, told: str) -> None:

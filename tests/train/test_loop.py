@@ -344,3 +344,10 @@ def test_a_trace_of_some_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().err
     assert f"The trace of 3 steps is in {tmp_path / 'profile'}" in said
     assert "xprof" in said
+
+
+def test_an_axis_of_all_devices_where_there_is_one(tmp_path: Path, whole: tuple[State, Path]) -> None:
+    child = start_child(tmp_path, devices=1, mesh="tensor=-1")
+    assert "Traceback" not in child.communicate(timeout=300)[1]
+    assert child.returncode == 0
+    assert numbers(tmp_path) == numbers(whole[1])

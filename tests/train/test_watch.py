@@ -1,6 +1,7 @@
 """Places for the lines of a log: the file, TensorBoard, Weights & Biases."""
 
 import json
+import resource
 import struct
 import sys
 from pathlib import Path
@@ -78,6 +79,21 @@ def test_a_missing_package_is_told_with_its_remedy(
     monkeypatch.setitem(sys.modules, module, None)  # import raises ModuleNotFoundError
     with pytest.raises(UserError, match=f"pip install {module}"):
         run(tmp_path, sinks=[sink])
+
+
+def test_a_file_that_may_not_grow_is_one_sentence(tmp_path: Path) -> None:
+    """The line that did not go to the disk must not fail again, in Python's own words, when the log is closed."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with (
+            pytest.raises(UserError, match="free some space"),
+            log(tmp_path, {}, 0, lambda line: None, [], True) as lines,
+        ):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+            for step in range(1, 20):
+                lines.write({"step": step, "loss": 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_tensorboard_gets_numbers_and_text(tmp_path: Path) -> None:

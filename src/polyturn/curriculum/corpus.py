@@ -173,13 +173,20 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[tuple[list[tuple[bytes, str
         with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)), _end_cleanly) as pool:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             yield from pool.imap(_part, jobs)
+            pool.close()  # all is done: workers end by themselves, and none by a signal in the middle of that
+            pool.join()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_cleanly() -> None:
     """Have a worker that is ended stop its sandboxed child and remove that one's folder."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break into the clearing up
+        sys.exit()
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _part(job: _Job) -> tuple[list[tuple[bytes, str]], Counter[str]]:

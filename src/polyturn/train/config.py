@@ -1,7 +1,7 @@
 """What defines a training run. Imports no JAX."""
 
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isfinite
 
 from polyturn.model.compute import Compute
 from polyturn.model.config import ModelConfig
@@ -11,13 +11,20 @@ from polyturn.utils.errors import UserError
 SCHEDULES = ("cosine", "wsd")
 
 
-def _check_count(name: str, value: int | None, least: int = 1) -> None:
+def _check_count(name: str, value: int | None, least: int = 1, below: int = 2**31) -> None:
     if value is None:
         return
     if type(value) is not int:
         raise UserError(f"{name} is a whole number, not {value!r}.")
     if value < least:
         raise UserError(f"{name} must be at least {least}, not {value}.")
+    if value >= below:
+        raise UserError(f"{name} must be less than {below}, not {value}.")
+
+
+def _check_positive(name: str, value: float, zero: bool = True) -> None:
+    if not (isfinite(value) and (value > 0 or (zero and value == 0))):
+        raise UserError(f"{name} must be {'at least' if zero else 'more than'} 0, not {value}.")
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,12 @@ class OptimizerConfig:
             raise UserError(f"The schedule is one of {', '.join(SCHEDULES)}, not {self.schedule}.")
         _check_count("optimizer.warmup", self.warmup, least=0)
         _check_count("optimizer.anneal", self.anneal)
+        for name in ("peak_rate", "end_rate", "decay"):
+            _check_positive(f"optimizer.{name}", getattr(self, name))
+        _check_positive("optimizer.epsilon", self.epsilon, zero=False)
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"optimizer.{name} must be at least 0 and less than 1, not {getattr(self, name)}.")
         if not 0 < self.clip < inf:
             raise UserError(f"optimizer.clip is a number above 0, not {self.clip}; a large one clips nothing.")
 
@@ -105,12 +118,17 @@ class TrainConfig:
         counts = "steps rows accumulate log_every save_every keep_last keep_every validate_every validation_batches"
         for name in counts.split():
             _check_count(name, getattr(self, name))
+        _check_count("seed", self.seed, least=0, below=2**32)  # of a larger one JAX takes the last 32 bits
+        _check_positive("z_loss", self.z_loss)
         for name in ("save_minutes", "step_deadline"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UserError(f"{name} must be more than 0, not {value}.")
         if not 0 <= self.optimizer.warmup < self.steps:
-            raise UserError(f"A run of {self.steps} steps cannot warm up for {self.optimizer.warmup}; take fewer.")
+            raise UserError(
+                f"A run of {self.steps} steps cannot warm up for {self.optimizer.warmup}; lower optimizer.warmup, or "
+                "raise steps."
+            )
         left, down = self.steps - self.optimizer.warmup, self.optimizer.annealing(self.steps)
         if self.optimizer.schedule == "wsd" and down > left:
             raise UserError(

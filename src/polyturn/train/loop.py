@@ -190,10 +190,11 @@ def _with_attention(config: TrainConfig, source: Source) -> TrainConfig:
 
 
 def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
-    """The mesh of the run, put in force; one process on one device needs none."""
+    """The mesh of the run, put in force; one process on one device needs none, also where -1 makes it one."""
     if config.mesh.size == 1 and jax.process_count() == 1:
         return nullcontext()
-    return jax.set_mesh(make_mesh(config.mesh))
+    mesh = make_mesh(config.mesh)
+    return jax.set_mesh(mesh) if mesh.size > 1 else nullcontext()
 
 
 def _measured_after(config: TrainConfig, step: int) -> bool:

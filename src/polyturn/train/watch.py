@@ -42,7 +42,7 @@ class Log:
         if self._file is None:
             return
         sound = {k: v if isinstance(v, str) or isfinite(v) else None for k, v in line.items()}
-        with self._disk():
+        with _disk(self._path):
             self._file.write(json.dumps(sound) + "\n")
             self._file.flush()
         for report in self._reports:
@@ -61,15 +61,16 @@ class Log:
     def sync(self) -> None:
         """Have all lines on the disk, as a checkpoint that counts on them asks for."""
         if self._file is not None:
-            with self._disk():
+            with _disk(self._path):
                 os.fsync(self._file.fileno())
 
-    @contextmanager
-    def _disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"Cannot write {self._path}: {error.strerror}; free some space and run again.") from error
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}; free some space and run again.") from error
 
 
 @contextmanager
@@ -96,7 +97,14 @@ def log(
         kept = [line for line in lines if _counts(line, step)]
         write_text(path, "".join(kept))
         measured = any(_is_measured(json.loads(line), step) for line in kept)
-        yield Log(path, stack.enter_context(open(path, "a")), [report, *others], measured)
+        file = open(path, "a")  # noqa: SIM115 (`_close` does it)
+        stack.callback(_close, path, file)
+        yield Log(path, file, [report, *others], measured)
+
+
+def _close(path: Path, file: TextIO) -> None:
+    with _disk(path):  # what a full disk has not taken is tried once more
+        file.close()
 
 
 def _counts(line: str, step: int) -> bool:
