@@ -65,6 +65,7 @@ MISTAKES = {
     "a text of one token": (["perplexity", "{tmp}/turns.txt", "{tmp}/one.txt"], "one.txt is a single token"),
     "no such recipe": (["train", "none", "--out", "{tmp}/run"], "no recipe none"),
     "a wrong override": (["train", "polyturn_micro_mono", "--out", "{tmp}/run", "--set", "speed=9"], "speed"),
+    "a job of no place": (["train", "polyturn_micro_mono", "--out", "{tmp}/run", "--processes", "2"], "--coordinator"),
     "a wrong time": (["train", "polyturn_micro_mono", "--out", "{tmp}/run", "--stop-after", "soon"], "soon"),
     "too few rows": (["tokenizer", "train", "--out", "{tmp}/t", "--rows", "100"], "512"),
     "no such source": (["tokenizer", "train", "--out", "{tmp}/t", "--source", "{tmp}/none"], "none"),

@@ -26,7 +26,7 @@ TRAIN = "stages.1.train"
 WRONG = [
     *("steps=7", "stages.5.train.steps=7", STEPS, f"{STEPS}=many", f"{STEPS}=0.5", f"{STEPS}=None"),
     *(f"{TRAIN}.keep_every='x'", f"{TRAIN}.keep_every=2.5", f"{TRAIN}.save_minutes=True", f"{TRAIN}.optimizer=5"),
-    f"{TRAIN}.optimizer.anneal='5'",
+    *(f"{TRAIN}.optimizer.anneal='5'", "stages=(1,)", "stages=()"),
 ]
 
 

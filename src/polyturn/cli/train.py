@@ -70,6 +70,9 @@ def train(
     if not curriculum and overlap:
         raise UserError("--overlap is for recipes that make their own data; `polyturn data build` has its own filter.")
 
+    if coordinator is None and (processes, process) != (None, None):
+        raise UserError("--processes and --process are for a job of several processes; say where with --coordinator.")
+
     from polyturn.parallel import start as devices
 
     devices.prepare_gpus(deterministic)

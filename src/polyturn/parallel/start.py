@@ -49,7 +49,8 @@ def processes(coordinator: str, count: int | None = None, index: int | None = No
     """Join the other processes of a job for the time of the body, which begins when all of them are there.
 
     An exception in the body ends this process when Python ends, and the others within seconds, each with the sentence
-    and the exit code: 2 for a UserError, else 1.
+    and the exit code: 2 for a UserError, 130 for Ctrl-C, that of a SystemExit, else 1. `SystemExit(0)` is no failure:
+    all processes have agreed to stop.
 
     Args:
         coordinator: `auto`, or HOST:PORT of process 0.
@@ -84,53 +85,61 @@ def processes(coordinator: str, count: int | None = None, index: int | None = No
 
     try:
         yield
-    except SystemExit:  # stopped as asked, and all of them are
-        quiet()
-        jax.distributed.shutdown()
-        raise
     except BaseException as error:
         quiet()
-        code = _tell(error)
-        atexit.register(_leave, code)  # JAX would wait for the others, and devices for what no longer comes
+        code = _code(error)
+        if code:
+            _tell(error, code)
+            atexit.register(_leave, code)  # JAX would wait for the others, and devices for what no longer comes
+        else:
+            jax.distributed.shutdown()
         raise
     quiet()
     jax.distributed.shutdown()
 
 
-def _tell(error: BaseException) -> int:
-    """Tell the others what ends this process. Returns the exit code of all."""
-    known = isinstance(error, UserError)
-    code = 2 if known else 130 if isinstance(error, KeyboardInterrupt) else 1
-    text = str(error) if known else "".join(format_exception_only(error)).strip()
+def _code(error: BaseException) -> int:
+    """The exit code of a job that this error ends; 0 where it was stopped as asked."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    return 2 if isinstance(error, UserError) else 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _tell(error: BaseException, code: int) -> None:
+    """Tell the others what ends this process, and the exit code of all."""
+    text = str(error) if isinstance(error, UserError) else "".join(format_exception_only(error)).strip()
     with suppress(jax.errors.JaxRuntimeError):  # another one was first, or process 0 is gone
-        messages.put(FAILED, json.dumps([jax.process_index(), text, code]))
+        messages.put(FAILED, json.dumps([messages.sender(), text, code]))
     _part()
-    return code
 
 
 def _listen(over: threading.Event) -> None:
     """End this process as soon as another one has failed."""
     while not over.wait(LISTEN_EVERY_S):
-        try:
+        said = []
+        with suppress(jax.errors.JaxRuntimeError):  # where process 0 is gone for good, JAX tells in its own way
             said = messages.look(FAILED)
-        except jax.errors.JaxRuntimeError:  # process 0 is gone, which JAX tells in its own way
-            return
         if said:
             index, text, code = json.loads(said[0])
-            print(f"polyturn: process {index} of this job has failed: {text}", file=sys.stderr)
-            _part()
-            _leave(code)
+            try:
+                print(f"polyturn: process {index} of this job has failed: {text}", file=sys.stderr)
+                _part()
+            finally:
+                _leave(code)
 
 
 def _part() -> None:
     """Wait until all have heard; process 0, which keeps the messages, leaves last."""
     with suppress(jax.errors.JaxRuntimeError):
         messages.wait_for_all("left", LEAVE_S)
-    if jax.process_index() == 0:
+    if messages.sender() == 0:
         time.sleep(LISTEN_EVERY_S)
 
 
 def _leave(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    """End this process, whatever else it is doing, also where nobody reads what it prints or the disk is full."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)

@@ -43,6 +43,8 @@ def _new_part(node: Any, name: str, changes: list[Change]) -> Any:
     part = _part(node, name)
     for whole, path, text in changes:
         if len(path) == 1:
+            if inner := sorted(_names(part)):
+                raise UserError(f"{whole} is changed part by part, below {whole}.{inner[0]} for one, not as a whole.")
             part = _value(text, _kinds(node, name), whole)
     below = [(whole, path[1:], text) for whole, path, text in changes if len(path) > 1]
     return _changed(part, below) if below else part

@@ -36,7 +36,7 @@ class Checkpoints:
         """Start saving `state` under `step`; returns once the arrays are copied, the disk follows later.
 
         Args:
-            about: goes into the manifest and comes back from `restore`.
+            about: goes into the manifest and comes back from `newest`.
 
         Raises:
             UserError: this or the save before could not be written.

@@ -5,9 +5,11 @@ Every process calls these functions at the same places in the same order.
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,9 +18,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from polyturn.parallel import messages
+from polyturn.utils.atomic import write_text
 from polyturn.utils.errors import UserError
 
 LOOK_EVERY_S = 0.05
+MARK = "job"  # in the name of a file that all processes should see
 
 _numbers = count()  # of the calls in which processes wait for each other: the same in all of them
 
@@ -34,8 +38,8 @@ def decide[R](work: Callable[[], R]) -> R:
     The others wait for as long as it takes, without a collective, which has time limits of its own.
 
     Raises:
-        UserError: `work` raised it; all processes do, so that none waits for the others for ever. The others raise it
-            for any other exception too.
+        UserError: `work` raised it; all processes do, so that none waits for the others for ever.
+        RuntimeError: on the others, where `work` raised any other exception.
     """
     if jax.process_count() == 1:
         return work()
@@ -45,15 +49,17 @@ def decide[R](work: Callable[[], R]) -> R:
             value = work()
             answer = json.dumps({"value": value})
         except Exception as error:
-            known = isinstance(error, UserError)
-            messages.put(place, json.dumps({"error": str(error) if known else f"Process 0 has failed: {error!r}"}))
+            kind, text = ("mistake", str(error)) if isinstance(error, UserError) else ("error", repr(error))
+            messages.put(place, json.dumps({kind: text}))
             raise
         messages.put(place, answer)
     else:
         answer = _wait(place)[0]
     answer = json.loads(answer)
+    if "mistake" in answer:
+        raise UserError(answer["mistake"])
     if "error" in answer:
-        raise UserError(answer["error"])
+        raise RuntimeError(f"Process 0 has failed: {answer['error']}")
     return answer["value"]
 
 
@@ -86,6 +92,31 @@ def _differing(mine: Any, theirs: Any, name: str = "") -> Iterator[str]:
             yield from _differing(mine.get(key), theirs.get(key), f"{name}.{key}".strip("."))
     elif mine != theirs:
         yield name
+
+
+def check_shared(folder: Path) -> None:
+    """Raise UserError, on all processes, where one does not see what the leading one writes in `folder`.
+
+    Such as a disk of its own machine, to which it would write its part of the checkpoints.
+    """
+    if jax.process_count() == 1:
+        return
+    mark = folder / decide(lambda: _marked(folder))
+    missing = anyone(not mark.exists())
+    if leads():
+        mark.unlink(missing_ok=True)
+    if missing:
+        raise UserError(
+            f"Not all processes of the job see the same {folder}; choose a folder that their machines share, and "
+            "name it alike in all of them."
+        )
+
+
+def _marked(folder: Path) -> str:
+    """Leave a file of a new name, which no file system can remember as missing. Returns the name."""
+    name = f".{MARK}.{uuid.uuid4().hex[:8]}.part"  # if a kill leaves it: `atomic.remove_leftovers`
+    write_text(folder / name, "")
+    return name
 
 
 def _said_by_all[V](mine: V) -> list[V]:

@@ -27,7 +27,7 @@ from polyturn.train.checkpoints import Checkpoints, checkpoints
 from polyturn.train.config import TrainConfig
 from polyturn.train.feed import Checked, Source, feed, prefetch
 from polyturn.train.fitting import check_memory
-from polyturn.train.hosts import check_same, decide, leads, tally
+from polyturn.train.hosts import check_same, check_shared, decide, leads, tally
 from polyturn.train.manifests import Manifest
 from polyturn.train.meter import Meter
 from polyturn.train.profiling import profiling
@@ -38,11 +38,12 @@ from polyturn.train.step import evaluate as mean_loss
 from polyturn.train.step import start as first_state
 from polyturn.train.stopping import stopping
 from polyturn.train.watch import Report, Sink, log
-from polyturn.train.watchdog import watchdog
+from polyturn.train.watchdog import Watchdog, watchdog
 from polyturn.utils.lock import hold
 
 BEHIND = 4  # steps that may be under way on the devices while the host prepares the next
 SELDOM_S = 3600.0  # at least so long for what happens seldom and may be slow: compiling, validation, saving
+LINGER_S = 5.0  # the others of a job end with the leading process, and are to say first where they stood
 
 type Evaluate = Callable[[Params[jax.Array]], dict[str, float]]
 
@@ -81,7 +82,7 @@ def train(
     Raises:
         UserError: the attention asked for cannot run here, a step does not fit into the devices' memory, the folder
             holds another run, another process is at work in it, its disk is full, a token is outside the vocabulary,
-            the loss stays broken, or the processes of a job do not agree in what they are to do.
+            the loss stays broken, or the processes of a job do not agree in what they are to do or see other folders.
     """
     seldom = max(SELDOM_S, config.step_deadline)
     busy = f"Another process is training in {folder}; wait for it or choose another folder."
@@ -96,7 +97,8 @@ def train(
 
         # The folder: ours alone, and of this run.
         decide(lambda: opened.enter_context(hold(folder, busy)))
-        dog = opened.enter_context(watchdog(folder / "stacks.txt"))  # closed when all is on disk
+        check_shared(folder)
+        dog = opened.enter_context(_watchdog(folder))  # closed when all is on disk
         dog.expect("Looking at the run and its checkpoints", seldom)
         data = source.digest()
         check_same(
@@ -155,23 +157,25 @@ def train(
             step += 1
             overdue = time.monotonic() - last_save >= 60 * (config.save_minutes or float("inf"))
             results.add(step, metrics, tally([stop.wanted, overdue and leads()]))
-            results.fetch(BEHIND)
+            saving = step % config.save_every == 0 or step == config.steps
+            measuring = _measured_after(config, step)
+            # All numbers first, where this step is more than a step: nothing broken is saved, the log is complete,
+            # and a vote to stop that is among them is heard while there is still a save to come.
+            results.fetch(0 if saving or measuring or trace.turns(step) else BEHIND)
             saved.check()
 
             if trace.turns(step):
-                results.fetch(0)
                 lines.say(trace.turn(step))
 
-            if step % config.save_every == 0 or step == config.steps or results.save or results.stop:
-                results.fetch(0)  # nothing broken is saved, and the log is complete
+            if saving or results.save or results.stop:
+                results.fetch(0)  # a vote was heard: the others
                 dog.expect(f"Saving step {step}", seldom)
                 with meter.other("checkpoint_s"):
                     lines.sync()
                     saved.save(state, step, {"tokens": step * meter.tokens, "useful_s": meter.useful})
                 results.save, last_save = False, time.monotonic()
 
-            if _measured_after(config, step) and not results.stop:  # else when the run goes on
-                results.fetch(0)
+            if measuring and not results.stop:  # else when the run goes on
                 measure(step, state)
 
         lines.say(trace.close(step))
@@ -195,6 +199,13 @@ def _mesh(config: TrainConfig) -> AbstractContextManager[Any]:
         return nullcontext()
     mesh = make_mesh(config.mesh)
     return jax.set_mesh(mesh) if mesh.size > 1 else nullcontext()
+
+
+def _watchdog(folder: Path) -> AbstractContextManager[Watchdog]:
+    """Of this process: each of a job writes its own stacks, the leading one goes last."""
+    if leads():
+        return watchdog(folder / "stacks.txt", LINGER_S if jax.process_count() > 1 else 0.0)
+    return watchdog(folder / f"stacks-{jax.process_index()}.txt")
 
 
 def _measured_after(config: TrainConfig, step: int) -> bool:

@@ -13,6 +13,7 @@ import jax
 
 from polyturn.train import manifests
 from polyturn.train.config import TrainConfig
+from polyturn.train.hosts import MARK
 from polyturn.utils.atomic import remove_leftovers, write_text
 from polyturn.utils.errors import UserError
 
@@ -50,7 +51,7 @@ def claim(
     other = [name for name, value in mine.items() if there and fixed(value) != fixed(there[name])]
     if other:
         raise UserError(f"{folder} holds a run with other {' and '.join(other)}; choose another folder or remove it.")
-    remove_leftovers(folder, RECORD, RECIPE, "metrics.jsonl", "wandb_id")
+    remove_leftovers(folder, RECORD, RECIPE, "metrics.jsonl", "wandb_id", MARK)
     remove_leftovers(folder / "checkpoints")
     flags = os.environ.get("XLA_FLAGS", "")
     record = {**mine, "began": there["began"] if there else time.time(), "xla_flags": flags}

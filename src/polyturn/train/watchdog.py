@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 EXIT = 3
@@ -21,8 +21,8 @@ LOOK_EVERY_S = 1.0
 class Watchdog:
     """Knows what is being done and until when."""
 
-    def __init__(self, stacks: Path) -> None:
-        self._stacks = stacks
+    def __init__(self, stacks: Path, linger: float = 0.0) -> None:
+        self._stacks, self._linger = stacks, linger
         self._expected = ("start", float("inf"), float("inf"))
         self._over = threading.Event()
 
@@ -37,26 +37,32 @@ class Watchdog:
                 self._bite(what, seconds)
 
     def _bite(self, what: str, seconds: float) -> None:
-        print(
+        said = (
             f"polyturn: {what} took longer than {seconds:,.0f} s and has probably hung; run again to go on from the "
-            f"newest checkpoint, or raise step_deadline if it is only slow. Where every thread stood: {self._stacks}",
-            file=sys.stderr,
-            flush=True,
+            f"newest checkpoint, or raise step_deadline if it is only slow. Where every thread stood: {self._stacks}"
         )
-        try:
-            with open(self._stacks, "w") as handle:
-                handle.write(f"{what}, after {seconds:,.0f} s\n")
-                handle.flush()
-                faulthandler.dump_traceback(handle)
-        finally:
+        unwritable = suppress(OSError, ValueError)  # a full disk, a pipe that nobody reads: nothing may stop the end
+        with unwritable:
+            print(said, file=sys.stderr, flush=True)
+        with unwritable, open(self._stacks, "w") as handle:
+            handle.write(f"{what}, after {seconds:,.0f} s\n")
+            handle.flush()
+            faulthandler.dump_traceback(handle)
+        with unwritable:
             faulthandler.dump_traceback(sys.__stderr__ or 2)
-            os._exit(EXIT)
+        time.sleep(self._linger)
+        os._exit(EXIT)
 
 
 @contextmanager
-def watchdog(stacks: Path) -> Iterator[Watchdog]:
-    """Watch while the body runs. `stacks` is the file for the stacks of all threads."""
-    dog = Watchdog(stacks)
+def watchdog(stacks: Path, linger: float = 0.0) -> Iterator[Watchdog]:
+    """Watch while the body runs.
+
+    Args:
+        stacks: the file for the stacks of all threads.
+        linger: seconds between writing them and the end of the process.
+    """
+    dog = Watchdog(stacks, linger)
     thread = threading.Thread(target=dog._watch, name="watchdog", daemon=True)
     thread.start()
     try:
