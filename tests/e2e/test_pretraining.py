@@ -104,7 +104,10 @@ def test_a_refused_command_says_nothing_of_the_run(
     before = [(trained / name).read_bytes() for name in ("recipe.json", "run.json")]
     command = ["train", "polyturn_3m", "--data", str(corpus), "--out", str(trained)]
     assert main([*command, "--set", *SMALL, "train.seed=2"]) == 2
-    assert "holds a run with other settings and data" in capsys.readouterr().err
+    assert "holds a run with other settings (seed) and data; choose" in capsys.readouterr().err
+    rate = "train.optimizer.peak_rate=0.1"
+    assert main([*command, "--set", *SMALL, rate]) == 2
+    assert "other settings (optimizer.peak_rate); choose" in capsys.readouterr().err
     assert main([*command, "--start", str(trained), "--set", *SMALL]) == 2
     assert "holds a run with other start" in capsys.readouterr().err
     assert [(trained / name).read_bytes() for name in ("recipe.json", "run.json")] == before
@@ -113,11 +116,26 @@ def test_a_refused_command_says_nothing_of_the_run(
     )  # may change
 
 
+def test_stopping_and_going_on_are_said_and_what_evaluate_gives_is_checked(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "measures.py").write_text("def three(model):\n    return 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["train", "polyturn_3m", "--data", str(corpus), "--out", str(tmp_path / "run"), "--set", *SMALL]
+    assert main([*command, "--stop-after", "0.01s"]) == 0
+    (stopped,) = (tmp_path / "run" / "checkpoints").glob("*.json")
+    assert f"Stopped after step {stopped.stem} of 6; run again to go on." in capsys.readouterr().err
+    assert main([*command, "evaluate=measures:three"]) == 2
+    said = capsys.readouterr().err
+    assert f"Going on from step {stopped.stem}." in said
+    assert "measures:three must return numbers by name, as in {'pass_rate': 0.5}, not 3." in said
+
+
 def test_a_run_that_went_wrong_goes_on_in_a_new_folder(trained: Path, corpus: Path, tmp_path: Path) -> None:
     """As the message of a run that gives up says: from its newest checkpoint, with a lower rate and another seed."""
     assert main(["train", "export", str(trained), "--out", str(tmp_path / "good")]) == 0
     command = ["train", "polyturn_3m", "--data", str(corpus), "--out", str(tmp_path / "run"), "--start"]
-    command += [str(tmp_path / "good"), "--tokenizer", "polyturn-micro-mono", "--set", *SMALL]
+    command += [str(tmp_path / "good"), "--set", *SMALL]  # the tokenizer is exported too
     command += ["train.seed=1", "train.optimizer.peak_rate=1e-9", "train.optimizer.end_rate=1e-9"]
     assert main(command) == 0
     good, after = (polyturn.load(place) for place in (tmp_path / "good", tmp_path / "run" / "model"))

@@ -84,14 +84,10 @@ def test_a_missing_package_is_told_with_its_remedy(
 def test_a_file_that_may_not_grow_is_one_sentence(tmp_path: Path) -> None:
     """The line that did not go to the disk must not fail again, in Python's own words, when the log is closed."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
     try:
-        with (
-            pytest.raises(UserError, match="free some space"),
-            log(tmp_path, {}, 0, lambda line: None, [], True) as lines,
-        ):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
-            for step in range(1, 20):
-                lines.write({"step": step, "loss": 1.0})
+        with pytest.raises(UserError, match="free some space"):
+            write_lines(tmp_path, 0, [{"step": step, "loss": 1.0} for step in range(1, 20)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

@@ -122,19 +122,21 @@ def export(
         run: The folder of the run or stage, such as runs/micro/1-writing.
         out: The model folder to write.
         step: Which checkpoint; the newest if not given.
-        tokenizer: A folder or a built-in model whose tokenizer goes along; the recipe's own if not given.
+        tokenizer: A folder or a built-in model whose tokenizer goes along; that of the run if not given.
         dtype: Float type in the files.
     """
     os.environ["JAX_PLATFORMS"] = "cpu"  # the run may be holding the accelerator
 
     from polyturn.hub.catalogue import resolve
+    from polyturn.recipes.pretraining import tokenizer_of
     from polyturn.tokenizer import bpe
     from polyturn.train.export import export as write
 
-    own = run.absolute().parent / "tokenizer"  # where a recipe keeps it
-    chosen = resolve(tokenizer) if tokenizer else own if own.exists() else None
+    chosen = resolve(tokenizer) if tokenizer else tokenizer_of(run)
     written = write(run, out, step, bpe.load(chosen) if chosen else None, dtype)
-    print(f"The weights of step {written} are in {out}{'' if chosen else ', without a tokenizer'}.")
+    print(
+        f"The weights of step {written} are in {out}{'' if chosen else ', without a tokenizer; --tokenizer names one'}."
+    )
     return 0
 
 

@@ -26,6 +26,7 @@ from polyturn.train.loop import Evaluate
 from polyturn.utils.errors import UserError
 
 PROGRAMS = 50
+OTHERS = ("step", "loss", "event")  # what lines of the log are told apart by
 NO_MESH = Mesh(np.empty((), object), ())
 
 type Measure = Callable[[Model], dict[str, float]]
@@ -49,13 +50,24 @@ def evaluation(place: str, config: ModelConfig, tokenizer: Tokenizer) -> Evaluat
         def score() -> dict[str, float]:
             try:
                 with jax.set_mesh(NO_MESH):
-                    return measure(Model(folder, name="the model in training", dtype=None, strict=False))
+                    measured = measure(Model(folder, name="the model in training", dtype=None, strict=False))
             except SandboxError as error:  # told in one sentence by all processes
                 raise UserError(str(error)) from error
+            if not _is_numbers(measured):
+                raise UserError(f"{place} must return numbers by name, as in {{'pass_rate': 0.5}}, not {measured!r}.")
+            return measured
 
         return decide(score)
 
     return evaluate
+
+
+def _is_numbers(measured: object) -> bool:
+    """Whether it can be a line of the log, beside those of steps and events."""
+    return isinstance(measured, dict) and all(
+        isinstance(name, str) and name not in OTHERS and isinstance(value, int | float)
+        for name, value in measured.items()
+    )
 
 
 def _gathered(array: jax.Array) -> np.ndarray:

@@ -6,6 +6,7 @@ A run's folder holds `recipe.json`, one run of `train` (`run.json`, log, checkpo
 Face folder. The same call goes on where it stood.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +38,7 @@ class Pretraining:
 
 def run(
     recipe: Pretraining,
-    out: Path,
+    out: str | Path,
     data: Sequence[str],
     validation: Path | None = None,
     start: str | None = None,
@@ -69,14 +70,15 @@ def run(
     from polyturn.recipes.evaluation import evaluation
     from polyturn.recipes.progress import progress
     from polyturn.train.export import export
-    from polyturn.train.hosts import check_same, decide
+    from polyturn.train.hosts import check_same, decide, leads
     from polyturn.train.loop import train
 
+    out = Path(out)
     deadline = time.monotonic() + stop_after
     given = _start(recipe, start)
     parts = [(_shards(Path(folder), "train"), weight) for folder, weight in map(_weighted, data)]
     held = _held(validation, [Path(folder) for folder, _ in map(_weighted, data)])
-    chosen = _tokenizer(tokenizer, given, start)
+    source, chosen = _tokenizer(tokenizer, given, start)
     for shards in [part for part, _ in parts] + ([held] if held else []):
         _check(recipe, shards, chosen)
     config = recipe.train
@@ -91,7 +93,7 @@ def run(
             out,
             initial=(lambda: read_folder(given).params) if given else None,
             start=begins,
-            recipe={"recipe": asdict(recipe), "start": start},
+            recipe={"recipe": asdict(recipe), "start": start, "tokenizer": str(source)},
             validation=InOrder(held, recipe.separate) if held else None,
             evaluate=evaluate,
             report=report,
@@ -100,10 +102,10 @@ def run(
             profile=profile,
         )
     if int(state.step) < config.steps:
-        print(f"Stopped at step {int(state.step)} of {config.steps}; run again to go on.")
         return None
     decide(lambda: (out / "model").exists() or export(out, out / "model", config.steps, chosen))
-    print(f"The model is in {out / 'model'}.")
+    if leads():
+        print(f"The model is in {out / 'model'}.")
     return out / "model"
 
 
@@ -166,20 +168,42 @@ def start_folder(start: str) -> Path:
     return folder if folder.is_dir() else resolve(start)
 
 
-def _tokenizer(name: str | None, given: Path | None, start: str | None) -> "Tokenizer":
+def _tokenizer(name: str | None, given: Path | None, start: str | None) -> "tuple[str | Path, Tokenizer]":
+    """The name or folder of the tokenizer, and the tokenizer."""
     from polyturn.hub.catalogue import resolve
     from polyturn.hub.config_json import read_config
     from polyturn.hub.folder import read_tokenizer
     from polyturn.tokenizer.bpe import load
 
     if name is not None:
-        return load(resolve(name))
+        return Path(name).absolute() if Path(name).is_dir() else name, load(resolve(name))
     if given is None:
-        return load(resolve(DEFAULT_TOKENIZER))
+        return DEFAULT_TOKENIZER, load(resolve(DEFAULT_TOKENIZER))
     own = read_tokenizer(given, read_config(given))
     if own is None:
         raise UserError(f"{start} has no tokenizer; say which with --tokenizer.")
-    return own
+    return given.absolute(), own
+
+
+def tokenizer_of(run: Path) -> Path | None:
+    """The folder of the tokenizer that a run's recipe made, or took; None for a run that is of no recipe.
+
+    Raises:
+        UserError: it is not there any more.
+    """
+    from polyturn.hub.catalogue import resolve
+
+    made = run.absolute().parent / "tokenizer"
+    if made.exists():
+        return made
+    try:
+        name = json.loads((run / "recipe.json").read_text())["tokenizer"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    try:
+        return resolve(name)
+    except UserError as error:
+        raise UserError(f"The run's tokenizer cannot be had ({error}); name one with --tokenizer.") from None
 
 
 def _check(recipe: Pretraining, shards: "Shards", tokenizer: "Tokenizer") -> None:

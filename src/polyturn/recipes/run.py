@@ -37,7 +37,7 @@ from polyturn.tokenizer.bpe import Tokenizer, load
 from polyturn.tokenizer.training import SPECIAL
 from polyturn.train.checkpoints import load_params
 from polyturn.train.export import export
-from polyturn.train.hosts import check_same, decide
+from polyturn.train.hosts import check_same, decide, leads
 from polyturn.train.loop import Evaluate, train
 from polyturn.train.record import fixed
 from polyturn.train.step import State
@@ -88,13 +88,13 @@ def run(
         seconds = deadline - time.monotonic()
         state = _train(stage, rows, validation, folder, initial, evaluate, seconds, sinks, profile)
         if int(state.step) < stage.train.steps:
-            print(f"Stopped at step {int(state.step)} of {stage.train.steps} of {stage.name}; run again to go on.")
             return None
         # of the checkpoint, which is whole on every process, as the state is not
         initial = partial(load_params, folder / "checkpoints" / str(stage.train.steps))
     steps = recipe.stages[-1].train.steps
     decide(lambda: (out / "model").exists() or export(folders[-1], out / "model", steps, tokenizer))
-    print(f"The model is in {out / 'model'}.")
+    if leads():
+        print(f"The model is in {out / 'model'}.")
     return out / "model"
 
 

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from polyturn.parallel import messages
 from polyturn.utils.atomic import write_text
+from polyturn.utils.differing import differing, listed
 from polyturn.utils.errors import UserError
 
 LOOK_EVERY_S = 0.05
@@ -76,22 +77,13 @@ def check_same(about: Mapping[str, Any]) -> None:
     """
     mine: dict[str, Any] = json.loads(json.dumps(about))
     theirs = decide(lambda: mine)
-    other = ", ".join(_differing(mine, theirs))
+    other = listed(differing(mine, theirs))
     sentence = (
         f"Process {jax.process_index()} of the job has another {other} than process 0; start all of them with the "
         "same command, on the same data."
     )
     for wrong in filter(None, _said_by_all(sentence if other else "")):
         raise UserError(wrong)
-
-
-def _differing(mine: Any, theirs: Any, name: str = "") -> Iterator[str]:
-    """The dotted names under which two trees differ."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in {**mine, **theirs}:
-            yield from _differing(mine.get(key), theirs.get(key), f"{name}.{key}".strip("."))
-    elif mine != theirs:
-        yield name
 
 
 def check_shared(folder: Path) -> None:

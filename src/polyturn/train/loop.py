@@ -132,6 +132,8 @@ def train(
         lines.say(f"{mesh_shape().size} x {jax.devices()[0].device_kind}, attention: {config.compute.attention}")
         if warning:
             lines.tell(first, warning)
+        elif found:
+            lines.say(f"Going on from step {first}.")
 
         def measure(step: int, state: State) -> None:
             dog.expect(f"Validation after step {step}", seldom)
@@ -181,6 +183,8 @@ def train(
         lines.say(trace.close(step))
         dog.expect("Writing the last checkpoint", seldom)
         saved.wait()
+        if step < config.steps:
+            lines.say(f"Stopped after step {step} of {config.steps}; run again to go on.")
     return state
 
 

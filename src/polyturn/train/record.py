@@ -15,6 +15,7 @@ from polyturn.train import manifests
 from polyturn.train.config import TrainConfig
 from polyturn.train.hosts import MARK
 from polyturn.utils.atomic import remove_leftovers, write_text
+from polyturn.utils.differing import differing, listed
 from polyturn.utils.errors import UserError
 
 RECORD, RECIPE = "run.json", "recipe.json"
@@ -49,8 +50,10 @@ def claim(
     mine = {"settings": asdict(config), "data": data, "start": start, "backend": jax.default_backend()}
     there = read(folder) if manifests.steps(folder / "checkpoints") else None
     other = [name for name, value in mine.items() if there and fixed(value) != fixed(there[name])]
-    if other:
-        raise UserError(f"{folder} holds a run with other {' and '.join(other)}; choose another folder or remove it.")
+    if there and other:
+        which = listed(differing(fixed(there["settings"]), fixed(json.loads(json.dumps(mine["settings"])))))
+        told = [f"{name} ({which})" if name == "settings" else name for name in other]
+        raise UserError(f"{folder} holds a run with other {' and '.join(told)}; choose another folder or remove it.")
     remove_leftovers(folder, RECORD, RECIPE, "metrics.jsonl", "wandb_id", MARK)
     remove_leftovers(folder / "checkpoints")
     flags = os.environ.get("XLA_FLAGS", "")
