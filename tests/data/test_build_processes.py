@@ -85,11 +85,11 @@ def test_killed_after_any_part_a_build_ends_the_same(
     assert finish(config, out, runner, 2, small) == built_small
 
 
-@pytest.mark.parametrize("runner", ["native", "ray"])
+@pytest.mark.parametrize(("runner", "kills"), [("native", 3), ("ray", 2)])
 def test_killed_at_random_moments_a_build_ends_the_same(
-    config: Path, small: Small, built_small: Bytes, tmp_path: Path, runner: str
+    config: Path, small: Small, built_small: Bytes, tmp_path: Path, runner: str, kills: int
 ) -> None:
-    """Three times in a row. A build that is faster than its kill has to be right, and another one is begun."""
+    """Several times in a row. A build that is faster than its kill has to be right, and another one is begun."""
     begun = time.monotonic()
     with started(command(config, tmp_path / "unbroken", runner, 2), small) as process:
         wait_until(lambda: list(tmp_path.glob("unbroken/work/read/*")))
@@ -100,7 +100,7 @@ def test_killed_at_random_moments_a_build_ends_the_same(
     chance = random.Random(0)
     folders = (tmp_path / str(number) for number in range(20))
     out, killed, left = next(folders), 0, whole
-    while killed < 3:
+    while killed < kills:
         with started(command(config, out, runner, 2), small) as process:
             moment = chance.uniform(0, left)
             with suppress(subprocess.TimeoutExpired):
