@@ -41,7 +41,7 @@ from polyturn.utils.errors import UserError
 from polyturn.utils.lock import hold
 from polyturn.utils.progress import Counter as Progress
 
-VERSION = 4  # of everything that decides the bytes of the shards
+VERSION = 5  # of everything that decides the bytes of the shards
 BUILD, REPORT, TIMES, UNITS = "build.json", "report.json", "times.json", "units"
 SETS = ("train", "validation")
 
