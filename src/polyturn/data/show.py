@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polyturn.data import shards
-from polyturn.data.build import BUILD
 from polyturn.data.encode import digest
 from polyturn.data.sources import Dropped
+from polyturn.data.sources.folder import BUILD
 from polyturn.tokenizer.bpe import Tokenizer
 from polyturn.utils.errors import UserError
 
