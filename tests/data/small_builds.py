@@ -125,6 +125,7 @@ def finish(config: Path, out: Path, runner: str, workers: int, environment: dict
         command(config, out, runner, workers), capture_output=True, text=True, timeout=600, env=environment
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "DeprecationWarning" not in done.stderr
     assert "files kept" in done.stdout
     assert not (out / "work").exists()
     assert {path.name for path in out.rglob(".*")} == {LOCK}  # nothing half-written

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_builds import CONFIG, HELD_OUT, TOKENIZER, bytes_of, program, run
@@ -104,6 +105,12 @@ def test_mistakes_are_one_sentence(config: Path, built: Path, tmp_path: Path) ->
     other.write_text(CONFIG.replace('languages = ["Python", "Markdown"]', 'languages = ["Go"]'))
     with pytest.raises(UserError, match="Nothing is left after the filters"):
         run(other, tmp_path / "nothing")
+    other.write_text(CONFIG.replace("corpus", "nowhere", 1).replace('"mixed"', '"nowhere"'))
+    (tmp_path / "there").mkdir()
+    for out in (tmp_path / "new", tmp_path / "there"):
+        with pytest.raises(UserError, match=r"Cannot read the folder .*nowhere"):
+            run(other, out)
+    assert not (tmp_path / "new").exists(), "one with a mended config can begin there"
     other.write_text(CONFIG.replace("row = 256", 'row = 100000\nhow = "cut"'))
     with pytest.raises(UserError, match="do not fill a row of 100000 tokens"):
         run(other, tmp_path / "long")
@@ -180,16 +187,19 @@ def test_files_that_are_not_opened_may_come_and_go(config: Path, tmp_path: Path)
     assert run(mine, tmp_path / "out") == {"sets": {}}
 
 
+class Stopped:
+    def map(self, task: object, items: object) -> None:
+        raise UserError("stopped here")
+
+
+STOPPED: Any = Stopped()
+
+
 def test_what_kills_leave_behind_is_removed(config: Path, built: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     leave(out / ".build.json.0123abcd.part")  # by one that was killed at once
-
-    class Stopped:
-        def map(self, task: object, items: object) -> None:
-            raise UserError("stopped here")
-
     with pytest.raises(UserError, match="stopped here"):
-        build(load(str(config)), out, TOKENIZER, Stopped())  # pyright: ignore[reportArgumentType]
+        build(load(str(config)), out, TOKENIZER, STOPPED)
     leave(out / ".report.json.0123abcd.part")
     leave(out / ".train.0123abcd.part" / "00000.tokens")
     leave(out / ".train.4567cdef.old" / "index.json")
@@ -269,6 +279,69 @@ def test_the_version_of_python_is_recorded_and_is_that_of_the_whole_build(
     with pytest.raises(UserError, match="another python; choose another folder"):
         run(config, built)
     assert run(careless, tmp_path / "out") == report
+
+
+SIMPLE = '[[source]]\nkind = "KIND"\npath = "."\n[filter]\nlicences = []\n[dedup]\nnear = false\n[pack]\nrow = 64\n'
+
+
+@pytest.mark.parametrize("kind", ["folder", "jsonl"])
+def test_a_build_does_not_read_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    """Nor another build, finished or stopped, that is within its source."""
+    for number in range(3):
+        (tmp_path / f"{number}.py").write_text(program(number))
+        record = {"text": program(number), "path": f"{number}.py"}
+        (tmp_path / f"{number}.jsonl").write_text(json.dumps(record) + "\n")
+    config = tmp_path / "one.toml"
+    config.write_text(SIMPLE.replace("KIND", kind))
+    first = run(config, tmp_path / "made" / "first", workers=1)
+    (tmp_path / "made" / "first" / "extra.jsonl").write_text(json.dumps({"text": program(9), "path": "9.py"}) + "\n")
+    with pytest.raises(UserError, match="stopped here"):
+        build(load(str(config)), tmp_path / "made" / "begun", TOKENIZER, STOPPED)
+    assert run(config, tmp_path / "made" / "second", workers=1) == first
+    capsys.readouterr()
+    assert run(config, tmp_path / "made" / "first") == first
+    assert "already built" in capsys.readouterr().err
+    assert run(config, tmp_path / "made" / "begun", workers=1) == first
+    mine = tmp_path / "mine"  # a file of this name alone makes no build
+    mine.mkdir()
+    (mine / "build.json").write_text("{}")
+    (mine / "x.jsonl").write_text(json.dumps({"text": program(5), "path": "5.py"}) + "\n")
+    (mine / "x.py").write_text(program(5))
+    more = run(config, tmp_path / "made" / "third", workers=1)
+    assert more["outcomes"]["Python"]["kept"][0] == first["outcomes"]["Python"]["kept"][0] + 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns", "told"),
+    [
+        (
+            '{"content": "x = 1", "lang": "C"}\n',
+            "",
+            r"1 no-text\); set columns\.text .* \(there are content, lang\)",
+        ),
+        ('{"text": "x = 1"}\n', 'prompt = "ask"', r"1 no-prompt\); set columns\.prompt .* \(there are text\)"),
+        ("x = 1\n", "", r"1 not-json\); a \.jsonl file holds one JSON object on each line"),
+        (None, "", r"1 corrupt\); the files are damaged"),
+    ],
+)
+def test_the_remedy_is_that_of_the_leading_reason(tmp_path: Path, lines: str | None, columns: str, told: str) -> None:
+    file = tmp_path / ("table.jsonl" if lines else "table.jsonl.gz")
+    file.write_bytes(lines.encode() if lines else gzip.compress(b"{}\n")[:12])
+    config = tmp_path / "one.toml"
+    source = SIMPLE.replace("KIND", "jsonl").replace('"."\n', f'"{file.name}"\nlanguage = "Text"\n')
+    config.write_text(source.replace("[filter]", f"[source.columns]\n{columns}\n[filter]"))
+    with pytest.raises(UserError, match=told):
+        run(config, tmp_path / "out", workers=1)
+
+
+def test_documents_rearranged_for_filling_in_the_middle_are_counted(config: Path, tmp_path: Path) -> None:
+    other = config.with_name("middle.toml")
+    other.write_text(CONFIG.replace("row = 256", "row = 4096\nfim_rate = 1.0"))
+    report = run(other, tmp_path / "out")
+    documents = sum(found["documents"] for found in report["sets"].values())
+    assert report["rearranged"] == documents > 0
+    other.write_text(CONFIG)
+    assert run(other, tmp_path / "none")["rearranged"] == 0
 
 
 def test_two_builds_do_not_share_a_folder(config: Path, tmp_path: Path) -> None:

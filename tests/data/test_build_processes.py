@@ -179,6 +179,7 @@ def test_ctrl_c_ends_a_build_that_goes_on(
         _, told = process.communicate(timeout=120)
     assert process.returncode == 130, told
     assert "Traceback" not in told
+    assert told.rstrip().splitlines()[-1] == "Stopped; the same command goes on where it was."
     assert finish(config, out, runner, 2, small) == built_small
 
 

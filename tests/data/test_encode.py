@@ -78,7 +78,7 @@ def test_the_language_comes_first() -> None:
 def test_a_prompt_is_encoded_for_itself_and_given_with_the_language_before_it() -> None:
     options = Encoding(language_prefix=True, fim_rate=1)
     plain, pair = Document("print(add(1, 2))", "rust", "id"), Document("print(add(1, 2))", "rust", "id", prompt=3)
-    (ids, given), (others, none) = encode_batch([pair, plain], TOKENIZER, options, 0)
+    (ids, given, _), (others, none, _) = encode_batch([pair, plain], TOKENIZER, options, 0)
     before = [*TOKENIZER.encode("rust\n"), *TOKENIZER.encode("pri")]
     assert ids.tolist() == [*before, *TOKENIZER.encode("nt(add(1, 2))"), EOS]
     assert given == len(before)
@@ -93,7 +93,7 @@ def orders(ids: list[str], seed: int, text: str = "abcdefghijkl", **options: flo
     documents = [Document(text, "python", id) for id in ids]
     encoded = encode_batch(documents, TOKENIZER, Encoding(**options), seed)  # pyright: ignore[reportArgumentType]
     special = {PREFIX, MIDDLE, SUFFIX}
-    return [(*(token for token in ids if token in special), ids[1] == SUFFIX) for ids, _ in encoded]
+    return [(*(token for token in ids if token in special), ids[1] == SUFFIX) for ids, _, _ in encoded]
 
 
 def test_the_draw_depends_on_seed_and_id_alone() -> None:
@@ -111,7 +111,7 @@ def test_rate_and_share_hold() -> None:
     texts = ["abcdefghijkl"] * 4000
     documents = [Document(text, "python", str(n)) for n, text in enumerate(texts)]
     encoded = list(encode_batch(documents, TOKENIZER, Encoding(fim_rate=0.6, fim_spm=0.25), 3))
-    seen = Counter(text_of(ids.tolist())[1] for ids, _ in encoded)
+    seen = Counter(text_of(ids.tolist())[1] for ids, _, _ in encoded)
     assert abs(seen["plain"] / 4000 - 0.4) < 0.04
     empty_prefix = 1 - (12 / 13) ** 2  # then PSM looks like SPM
     assert abs(seen["spm"] / 2400 - (0.25 + 0.75 * empty_prefix)) < 0.05

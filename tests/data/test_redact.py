@@ -48,6 +48,7 @@ def test_an_issuer_s_key_goes_wherever_it_stands(key: str, around: str) -> None:
         'client_secret: "{}"',
         '{{"access_token": "{}"}}',
         "password={}\n",
+        "PASSWORD={}\r\nUSER=me\r\n",
         "export SECRET_KEY={}  # keep\n",
         "config['db_password'] = `{}`",
         "authToken => '{}'",
@@ -122,6 +123,10 @@ def test_what_has_an_at_but_is_nobody_s_stays(text: str) -> None:
         ("http://93.184.216.34/x?ip=93.184.216.35", "http://<IP_ADDRESS>/x?ip=<IP_ADDRESS>"),
         ("[2606:2800:220:1:248:1893:25c8:1946]", "[<IP_ADDRESS>]"),
         ("at 2a00:1450:4001:81b::200e.", "at <IP_ADDRESS>."),
+        *[
+            (f'{name} = "93.184.216.34"', f'{name} = "<IP_ADDRESS>"')
+            for name in "SERVER server driver Receiver prev over never DNS_RESOLVER intersection rebuild Build1".split()
+        ],
     ],
 )
 def test_public_addresses_go(text: str, expected: str) -> None:
@@ -137,6 +142,10 @@ def test_public_addresses_go(text: str, expected: str) -> None:
         "8.8.8.8 1.1.1.1",
         "version 1.2.3.4, section 4.1.2.3",
         "pip install name==2023.1.55.7 other>=1.2.33.4",
+        *[
+            f'{name} = "58.0.30.110"'
+            for name in "VERSION __version__ app_version buildVersion HTTPVersion app-ver Release rev2_build".split()
+        ],
         "Version: 58.0.30.110 and Chrome/58.0.30.110",
         "1.3.6.1.4.1.311.60.2.1.3",  # an object identifier
         "128.66.0.0",  # a network

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,7 +39,11 @@ def build(
 
     chosen = load(config, source, tokenizer)
     folder = resolve(chosen.data.tokenizer)
-    report = built(chosen, out, folder, open_runner(runner, workers or _cpus(), address))
+    try:
+        report = built(chosen, out, folder, open_runner(runner, workers or _cpus(), address))
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on where it was.", file=sys.stderr)
+        raise
     print(json.dumps(report) if json_output else _table(report))
     if not json_output:
         print(f"Look at documents with `polyturn data show {out}`; docs/data.md says what each outcome means.")
@@ -55,7 +60,8 @@ def show(
 
     Args:
         folder: The folder of a build.
-        dropped: List the files that were not kept whose name or reason contains this text instead; "" lists all.
+        dropped: List files that were not kept instead: those with exactly this reason, or if there are none, those
+            whose name contains it; "" lists all. What would break a line is escaped as in Python, a backslash too.
         samples: Documents to show.
         seed: Which ones.
         json_output: Print the report as one JSON object.
@@ -67,7 +73,7 @@ def show(
 
     if dropped is not None:
         for each in shown.dropped(folder, dropped):
-            print(f"{each.reason}\t{each.size}\t{each.id}")
+            print(shown.line(each))
         return
     report = read_report(folder)
     if json_output:
@@ -111,7 +117,7 @@ def _table(report: dict[str, Any]) -> str:
     """The report for people: 80 columns. Languages that nobody asked for share a line."""
     from polyturn.data.show import outcomes, stages, together
 
-    lines = [f"{'language':<18}{'outcome':<20}{'files':>12}{'bytes':>16}{'tokens':>14}", "-" * 80]
+    lines = [f"{'language':<18}{'outcome':<20}{'files':>12}{'bytes of files':>16}{'tokens':>14}", "-" * 80]
     before = ""
     for row in together(outcomes(report)):
         name = row.language if row.language != before else ""
@@ -137,6 +143,8 @@ def _summary(report: dict[str, Any], kept: int) -> list[str]:
         lines.append(f"{name}/: {found['documents']:,} documents in {told}.")
     if dropped:
         lines.append(f"{dropped:,} tokens were left over by packing.")
+    if report.get("rearranged"):  # reports of older builds do not have it
+        lines.append(f"{report['rearranged']:,} documents are rearranged for filling in the middle.")
     if report["redacted"]:
         found = ", ".join(f"{count:,} {kind}" for kind, count in report["redacted"].items())
         lines.append(f"Replaced by placeholders: {found}.")

@@ -24,7 +24,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,17 @@ from polyturn.data import duplicates, encode, shards, sources, stages
 from polyturn.data.config import URL, Config
 from polyturn.data.overlap import Overlap
 from polyturn.data.runner import Item, Runner, Task
-from polyturn.data.sources import installed
+from polyturn.data.sources import installed, tables
+from polyturn.data.sources.folder import BUILD
 from polyturn.data.sources.stamps import changed, stamped
 from polyturn.tokenizer import bpe
 from polyturn.utils.atomic import remove_leftovers, replacing, write_text
 from polyturn.utils.errors import UserError
-from polyturn.utils.lock import hold
+from polyturn.utils.lock import LOCK, hold
 from polyturn.utils.progress import Counter as Progress
 
-VERSION = 4  # of everything that decides the bytes of the shards
-BUILD, REPORT, TIMES, UNITS = "build.json", "report.json", "times.json", "units"
+VERSION = 5  # of everything that decides the bytes of the shards
+REPORT, TIMES, UNITS = "report.json", "times.json", "units"
 SETS = ("train", "validation")
 
 
@@ -64,12 +65,18 @@ def build(config: Config, folder: Path, tokenizer: Path, runner: Runner) -> dict
             f"A build is written to a file system of this machine, and {folder} is not on one; give a folder."
         )
     _check_ours(folder)
+    new = not folder.exists()
     with hold(folder, f"Another process is building in {folder}; wait for it, or choose another folder."):
         remove_leftovers(folder, BUILD, REPORT, TIMES, UNITS, *SETS)
         for part in (folder / "work").glob("*"):
             remove_leftovers(part)
-        _claim(config, folder, tokenizer)
-        units = _units(config, folder)
+        try:
+            _claim(config, folder, tokenizer)
+            units = _units(config, folder)
+        except UserError:
+            if new:
+                _leave(folder)
+            raise
         if _is_whole(folder):
             print(f"{folder} is already built, and its sources are as they were.", file=sys.stderr)
         else:
@@ -117,7 +124,7 @@ def _build(
     read = _stage(runner, stages.Read(config, folder / UNITS, work, dropped), numbers, work / "read", "parts read")
     done("read")
     if not any(each["documents"] for each in read):
-        raise UserError(_nothing(read))
+        raise UserError(_nothing(config, read))
     gone = _once(work / "gone.json", lambda: _find_duplicates(config, work, dropped, runner, read))
     if gone["held_back"] == gone["kept"]:
         raise UserError(
@@ -274,6 +281,7 @@ def _report(
         "outcomes": {language: dict(sorted(outcomes[language].items())) for language in sorted(outcomes)},
         "characters": dict(sorted(characters.items())),
         "tokens": dict(sorted(tokens.items())),
+        "rearranged": sum(each["rearranged"] for each in encoded),
         "redacted": dict(sorted(redacted.items())),
         "held_out": {"strings": held_out.strings, "short": held_out.short},
         "row": config.pack.row,
@@ -282,7 +290,8 @@ def _report(
     }
 
 
-def _nothing(read: Sequence[Item]) -> str:
+def _nothing(config: Config, read: Sequence[Item]) -> str:
+    """What a user is told where nothing is left, with the remedy for the most frequent reason."""
     reasons: Counter[str] = Counter()
     for _, outcome, documents, _ in [row for each in read for row in each["counts"]]:
         reasons[outcome] += documents
@@ -290,9 +299,20 @@ def _nothing(read: Sequence[Item]) -> str:
         return "The sources hold no files; check their paths."
     found = reasons.most_common(5)
     told = ", ".join(f"{count} {reason}" for reason, count in found)
-    remedy = "licences = [] under [filter] in a config of your own allows all of them"
-    if found[0][0] != "licence":
-        remedy = "change the filters or the languages in the config"
+    match found[0][0]:
+        case "licence":
+            remedy = "licences = [] under [filter] in a config of your own allows all of them"
+        case "no-text" | "no-prompt" as reason:
+            field = reason.removeprefix("no-")
+            names = tables.first_columns(config.source)
+            there = f" (there are {', '.join(names)})" if names else ""
+            remedy = f"set columns.{field} of the [[source]] to the column that holds the {field}{there}"
+        case "corrupt":
+            remedy = "the files are damaged: fetch them again, or check them with the program that wrote them"
+        case "not-json" | "not-an-object":
+            remedy = "a .jsonl file holds one JSON object on each line; mend the files"
+        case _:
+            remedy = "change the filters or the languages in the config"
     return f"Nothing is left after the filters ({told}); {remedy}."
 
 
@@ -329,6 +349,14 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> None:
             )
         return
     write_text(path, json.dumps(mine) + "\n")
+
+
+def _leave(folder: Path) -> None:
+    """Remove the folder of a build that could not begin, so that one with a mended config can begin there."""
+    for name in (BUILD, LOCK):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it holds something of somebody else by now
+        folder.rmdir()
 
 
 def _units(config: Config, folder: Path) -> int:

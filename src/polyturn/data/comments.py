@@ -56,6 +56,7 @@ def spans(text: str, language: str) -> tuple[Span, ...]:
     `/*` that is never closed begins none, whatever it is: the rest of the text is looked at for `//` alone.
     """
     kind = _KINDS.get(language)
+    text = text.replace("\r", "\n")  # a line may end with CR alone; every place stays what it was
     if kind == "c":
         return tuple(_c(text))
     if kind == "python":

@@ -182,7 +182,7 @@ class Pack:
     """How documents become rows of tokens."""
 
     row: int = 2048  # tokens
-    how: str = "best-fit"  # or "cut": the paper's, one stream of documents cut into rows
+    how: str = "best-fit"  # or "cut", the paper's: no padding, and short remainders are lost
     language_prefix: bool = False  # the name of the language before each document
     fim_rate: float = 0.0  # share of documents rearranged for filling in the middle
     fim_spm: float = 0.5  # share of those with the suffix first

@@ -55,6 +55,7 @@ class Encoded(NamedTuple):
 
     ids: np.ndarray  # uint32 [N]
     given: int  # of the first tokens, which are read and not learned; 0 without a prompt
+    rearranged: bool  # for filling in the middle
 
 
 def encode(text: str, language: str, id: str, tokenizer: Tokenizer, options: Encoding, seed: int) -> list[int]:
@@ -86,11 +87,12 @@ def encode_batch(
         ]
         cuts = {n: cut for n, document in enumerate(group) if (cut := _draw(document, options, seed))}
         fits = [n for n in cuts if len(ids[n]) + len(fim_ids) <= options.row]  # the long ones are most of the work
+        rearranged = [False] * len(group)
         transformed = [_parts(group[n], cuts[n], tokenizer, options, fim_ids) for n in fits]
         for n, found in zip(fits, _encode_parts(transformed, tokenizer), strict=True):
             if sum(map(len, found)) <= options.row:
-                ids[n] = np.concatenate(found)
-        yield from map(Encoded, ids, given)
+                ids[n], rearranged[n] = np.concatenate(found), True
+        yield from map(Encoded, ids, given, rearranged)
 
 
 def digest(tokenizer: Tokenizer) -> str:

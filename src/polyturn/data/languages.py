@@ -101,6 +101,8 @@ for _name, _endings in LANGUAGES.items():
 
 _NAMES = {  # in lower case
     "makefile": "Makefile",
+    "makefile.inc": "Makefile",
+    "makefile.pl": "Perl",
     "gnumakefile": "Makefile",
     "dockerfile": "Dockerfile",
     "containerfile": "Dockerfile",
@@ -195,10 +197,12 @@ def is_binary(path: str) -> bool:
 def candidates(path: str) -> tuple[str, ...]:
     """The languages that a file of this name may be in: none, one, or several that only its text tells apart."""
     name = path[path.rfind("/") + 1 :].lower()
-    special = _NAMES.get(name)
-    if special is None and name.startswith(("dockerfile.", "makefile.")):
-        special = _NAMES[name.partition(".")[0]]
-    return (special,) if special else _ENDINGS.get(ending(path), ())
+    if name in _NAMES:
+        return (_NAMES[name],)
+    found = _ENDINGS.get(ending(path), ())
+    if not found and name.startswith(("dockerfile.", "makefile.")) and not is_binary(path):
+        found = (_NAMES[name.partition(".")[0]],)  # Makefile.am, Dockerfile.gpu; but makefile.py is Python
+    return found
 
 
 def by_name(path: str) -> str:

@@ -5,7 +5,8 @@ Three ways, all of them functions of the documents and their order alone:
 - `pack`, for programs whose tokens do not all count in the loss: whole documents, the fullest row that has room first.
 - `best_fit`, for corpora: the same rule, long documents cut into rows first and pieces taken longest first, which fills
   rows to within a fraction of a percent and cuts a document only where it is longer than a row (arXiv 2404.10830).
-- `cut`, the paper's: documents one after the other, cut wherever a row ends.
+- `cut`, as the paper's scripts do: the full rows of each document, and rows of what is left of several; none has
+  padding, and remainders below `LEAST_REMAINDER` tokens, with them whole short documents, are lost.
 
 Documents of one row have different segment numbers. Where attention keeps them apart, packing changes what a step
 costs and not what it learns.
@@ -18,7 +19,8 @@ from heapq import heappop, heappush
 import numpy as np
 
 LEAST_REMAINDER = 64
-"""`cut` drops what a document leaves below this many tokens, as the paper's scripts do (jaxformer, step 5)."""
+"""Tokens, the end of the text among them: `cut` drops shorter remainders, as the paper's scripts do (jaxformer, step
+5), so it drops all remainders where rows are no longer than this."""
 
 type Tokens = Sequence[int] | np.ndarray
 

@@ -78,7 +78,7 @@ def _keys(text: str) -> Iterator[Span]:
 
 _ASSIGNED = re.compile(
     r"""[=:]>?[ \t]*(?:(["'`])([\w+/=.~!@#$%^&*-]{12,200})\1"""  # in quotes, or alone at the end of a line
-    r"""|([\w+/~-]{16,200}={0,2})(?=[ \t]*(?:$|[#;])))""",
+    r"""|([\w+/~-]{16,200}={0,2})(?=[ \t]*(?:$|[\r#;])))""",
     re.MULTILINE,
 )
 _NAMES_SECRET = re.compile(
@@ -136,8 +136,9 @@ def _emails(text: str) -> Iterator[Span]:
 
 _FOUR_NUMBERS = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![\w]|\.\w)")
 _SIX = re.compile(r"[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![\w:])")
-_NO_ADDRESS_AFTER = re.compile(
-    r"(?:[\w.]|[A-Za-z]/|[=<>~!^]=|(?:version|release|ver|build|rev|section)\W{0,4})\Z", re.IGNORECASE
+_NO_ADDRESS_AFTER = re.compile(  # a word of its own, or part of one such as app_version and buildVersion, not SERVER
+    r"(?:[\w.]|[A-Za-z]/|[=<>~!^]="
+    r"|(?:(?<![^\W\d_])(?i:version|release|ver|build|rev|section)|Version|Release|Ver|Build|Rev|Section)_*\W{0,4})\Z"
 )
 VERSION_LIKE = 32
 """Four numbers below this are a version, a section or a public resolver: one address in 4,096 is missed."""

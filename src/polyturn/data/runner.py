@@ -35,8 +35,13 @@ type Item = dict[str, Any]
 type Task = Callable[[Item], Item]
 type RunnerName = Literal["native", "ray", "plain"]
 
-# Daft sends a note about each query to its makers, and has a progress bar of its own
-SETTINGS = {"DO_NOT_TRACK": "true", "DAFT_PROGRESS_BAR": "0", "RAY_AUTH_MODE": "disabled", "RAY_DEDUP_LOGS": "0"}
+SETTINGS = {
+    "DO_NOT_TRACK": "true",  # Daft sends a note about each query to its makers
+    "DAFT_PROGRESS_BAR": "0",  # there is ours
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_DISABLE_DASHBOARD": "1",  # else Daft asks a private part of Ray where that is, and Ray warns in each query
+}
 
 
 KILLED = (

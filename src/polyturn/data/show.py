@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polyturn.data import shards
-from polyturn.data.build import BUILD
 from polyturn.data.encode import digest
 from polyturn.data.sources import Dropped
+from polyturn.data.sources.folder import BUILD
 from polyturn.tokenizer.bpe import Tokenizer
 from polyturn.utils.errors import UserError
 
@@ -90,17 +90,38 @@ def tokenizer_name(folder: Path) -> str:
         raise UserError(f"{folder / BUILD} cannot be read, and with it the tokenizer is not known.") from None
 
 
-def dropped(folder: Path, containing: str = "") -> Iterator[Dropped]:
-    """Every file not kept whose id or reason contains a text, in the order of parts. UserError without a build."""
+def dropped(folder: Path, sought: str = "") -> Iterator[Dropped]:
+    """Files not kept, in the order of parts. UserError without a build.
+
+    Args:
+        sought: a reason without what it is of (`duplicate`); if no file has it, a part of a file's name, or of the name
+            of what it is a duplicate of; "" is in every name.
+    """
     import pyarrow.parquet as pq
 
     files = sorted((folder / "dropped").glob("*.parquet"))
     if not files:
         raise UserError(f"{folder} holds no build; run `polyturn data build CONFIG --out {folder}`.")
+    reasons = (reason for file in files for reason in pq.read_table(file, columns=["reason"])["reason"].to_pylist())
+    is_reason = any(reason.partition(" of ")[0] == sought for reason in reasons)
     for file in files:
         for row in pq.read_table(file).to_pylist():
-            if containing in row["id"] or containing in row["reason"]:
+            reason, _, original = row["reason"].partition(" of ")
+            if reason == sought if is_reason else sought in row["id"] or sought in original:
                 yield Dropped(**row)
+
+
+def line(dropped: Dropped) -> str:
+    """Reason, size and id between tabs; a character that is not printable is escaped as in Python, so is a backslash.
+
+    The id of a file whose name is not in Unicode is escaped already.
+    """
+    id = dropped.id if dropped.reason == "name" else _escaped(dropped.id)
+    return f"{_escaped(dropped.reason)}\t{dropped.size}\t{id}"
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)
 
 
 def samples(folder: Path, tokenizer: Tokenizer, count: int, seed: int) -> list[str]:

@@ -220,7 +220,7 @@ class Encode:
 
         Returns:
             counts by language of documents, characters and tokens; of documents by language and by licence, those for
-            training and those held back apart.
+            training and those held back apart; documents rearranged for filling in the middle.
         """
         counts: Counter[str] = Counter()
         characters: Counter[str] = Counter()
@@ -228,6 +228,7 @@ class Encode:
         keys: list[buckets.Key] = []
         documents: list[np.ndarray] = []
         given: list[int] = []
+        rearranged = 0
         dtype, data = token_type(self._tokenizer.size), self.config.data
         languages: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         licences: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
@@ -235,11 +236,12 @@ class Encode:
             rows = self._rows(part, group)
             texts = (Document(row["text"], row["language"], row["id"], row["prompt"]) for row in rows)
             found = encode.encode_batch(texts, self._tokenizer, self._encoding, data.seed)
-            for row, (ids, given_ids) in zip(rows, found, strict=True):
+            for row, (ids, given_ids, moved) in zip(rows, found, strict=True):
                 key = buckets.draw(data.seed, row["id"], self.config.shard.validation)
                 keys.append(key)
                 documents.append(ids.astype(dtype))
                 given.append(given_ids)
+                rearranged += moved
                 counts[row["language"]] += 1
                 characters[row["language"]] += len(row["text"])
                 tokens[row["language"]] += len(ids)
@@ -250,6 +252,7 @@ class Encode:
             "counts": [[each, counts[each], characters[each], tokens[each]] for each in sorted(counts)],
             "languages": languages,  # of documents for training, of those held back
             "licences": licences,
+            "rearranged": rearranged,
         }
 
     def _rows(self, part: int, group: int) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from polyturn.data import shards
-from polyturn.data.build import BUILD, REPORT, read_report
+from polyturn.data.build import REPORT, read_report
+from polyturn.data.sources.folder import BUILD
 from polyturn.utils.errors import UserError
 
 COUNTS = ("rows", "pieces", "tokens", "documents", "sha256")  # of each set of shards, in the report

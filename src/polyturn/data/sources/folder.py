@@ -2,7 +2,8 @@
 
 Symbolic links are not followed, as in git: what they point to is read where it is, if that is in the folder, and is
 not part of the folder otherwise. So a loop of links cannot be entered. Only what a licence file or metadata says is
-read through a link, if it stays in the folder. What version control keeps for itself (.git) is no part of it either.
+read through a link, if it stays in the folder. What version control keeps for itself (.git) is no part of it either,
+nor is a folder below that holds a build of training data: a build may write into its own source.
 
 A file belongs to the git checkout that it is in, called "owner/name" by its remote ("group/subgroup/name"), or else to
 the first level of folders. Its licence is what the nearest folder above says that says anything, in a licence file or
@@ -22,10 +23,12 @@ from polyturn.data.languages import by_name, is_binary
 from polyturn.data.sources.types import Dropped, Raw, Unit
 from polyturn.data.sources.wanted import Wanted
 from polyturn.utils.errors import UserError
+from polyturn.utils.lock import LOCK
 
 UNIT_BYTES = 1 << 25  # of files in a unit, about
 UNIT_FILES = 20_000  # at most
 VERSION_CONTROL = (".git", ".hg", ".svn", ".bzr", "CVS")
+BUILD = "build.json"  # with a lock beside it: the folder of a build
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def stamp(found: os.stat_result | None) -> str:
 def walk(root: str, leave_out: Container[str] = ()) -> Iterator[Folder]:
     """Every folder from `root` on, parents first, in one order on every machine.
 
-    Links, and folders that cannot be listed, are among the entries: `read` says why they give nothing.
+    Links, and folders that cannot be listed, are among the entries: `read` says why they give nothing. A folder below
+    `root` in which a build is, finished or not, is not entered.
 
     Args:
         leave_out: paths of folders within the root, not entered.
@@ -94,6 +98,8 @@ def walk(root: str, leave_out: Container[str] = ()) -> Iterator[Folder]:
             if not inside:
                 raise UserError(f"Cannot read the folder {root}: {error.strerror}; check the path.") from None
             yield Folder(inside.removesuffix("/"), [("", None)], False)
+            continue
+        if inside and {BUILD, LOCK} <= {entry.name for entry in found}:
             continue
         folders = [e.name for e in found if e.is_dir(follow_symlinks=False) and e.name not in VERSION_CONTROL]
         entries = [(e.name, _stat(e)) for e in found if not e.is_dir(follow_symlinks=False) and e.name != ".git"]

@@ -6,7 +6,8 @@ it counts as one thing dropped, for `corrupt`. Packages that this needs are impo
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -49,6 +50,18 @@ def read_jsonl(unit: Unit, source: Source, wanted: Wanted) -> Iterator[Raw | Dro
     except (CorruptError, OSError) as error:
         reason = "corrupt" if isinstance(error, CorruptError) else "unreadable"
         yield Dropped(f"{unit.name}:{after}-", _size(unit.place), "", reason)
+
+
+def first_columns(sources: Iterable[Source]) -> list[str]:
+    """What is there in the first line of the first source of JSONL, as a hint; nothing where that is no object."""
+    for source in sources:
+        if source.kind == "jsonl":
+            _, path = next(_table_files(source, ENDINGS))
+            _, line = next(lines(path, READ_BYTES), (0, b""))
+            with suppress(ValueError, RecursionError):
+                row = json.loads(line) if isinstance(line, bytes) else None
+                return list(row) if isinstance(row, dict) else []
+    return []
 
 
 def _json_row(id: str, line: bytes, source: Source, wanted: Wanted) -> Raw | Dropped:
