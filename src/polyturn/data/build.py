@@ -38,6 +38,7 @@ from polyturn.data.sources.folder import BUILD
 from polyturn.data.sources.stamps import changed, stamped
 from polyturn.tokenizer import bpe
 from polyturn.utils.atomic import remove_leftovers, replacing, write_text
+from polyturn.utils.differing import differing
 from polyturn.utils.errors import UserError
 from polyturn.utils.lock import LOCK, hold
 from polyturn.utils.progress import Counter as Progress
@@ -342,7 +343,7 @@ def _claim(config: Config, folder: Path, tokenizer: Path) -> None:
             there = dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
             raise UserError(f"{path} is damaged; remove {folder} and build anew.") from None
-        other = _differing(there, mine)
+        other = differing(there, mine)
         if other:
             raise UserError(
                 f"{folder} holds a build with another {' and '.join(other)}; choose another folder, or remove this one."
@@ -379,14 +380,6 @@ def _units(config: Config, folder: Path) -> int:
         for part, unit in enumerate(sources.units(config)):
             stages.unit_path(temporary, part).write_text(json.dumps(asdict(stamped(unit))))
     return len(os.listdir(place))
-
-
-def _differing(there: Any, mine: Any) -> list[str]:
-    """Which keys have other values, tables as `config.filter.licences`."""
-    if not (isinstance(there, dict) and isinstance(mine, dict)):
-        return [] if there == mine else [""]
-    found = [(key, each) for key in mine | there for each in _differing(there.get(key), mine.get(key))]
-    return [f"{key}.{each}" if each else key for key, each in found]
 
 
 @contextmanager
