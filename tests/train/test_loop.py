@@ -63,7 +63,7 @@ def test_a_signal_saves_and_exits_0(tmp_path: Path, whole: tuple[State, Path], n
         child.send_signal(number)
         _, said = child.communicate(timeout=120)
     assert child.returncode == 0
-    assert f"{number.name}: stopping after this step" in said
+    assert f"{number.name}: stopping after the steps under way" in said
     saved = max(int(path.stem) for path in (tmp_path / "checkpoints").glob("*.json"))
     assert 2 <= saved < CONFIG.steps
     assert same(run(tmp_path), whole[0])

@@ -65,7 +65,7 @@ def train(
 ) -> State:
     """Run `config` to its last step, or until `stop_after` seconds have passed, and return the state.
 
-    SIGTERM or Ctrl-C ends the process with code 0 as soon as the step at hand is saved.
+    SIGTERM or Ctrl-C ends the process with code 0 as soon as the steps under way are saved.
 
     Args:
         source: the training data, the same at every call for a folder.

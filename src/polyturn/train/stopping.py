@@ -1,7 +1,7 @@
 """Stop between two steps and lose nothing: on SIGTERM, on Ctrl-C, or when the time is up.
 
 A scheduler that takes a machine back sends SIGTERM and gives some seconds. The signal is only noted here; the loop
-saves after the step at hand, and the same command goes on later. A second signal does what it always does.
+saves after the steps under way, and the same command goes on later. A second signal does what it always does.
 """
 
 import os
@@ -43,7 +43,7 @@ def stopping(stop_after: float = float("inf")) -> Iterator[Stop]:
 
     def note(number: signal.Signals) -> None:
         stop.signal = number
-        os.write(2, f"\n{number.name}: stopping after this step; once more stops at once.\n".encode())
+        os.write(2, f"\n{number.name}: stopping after the steps under way; once more stops at once.\n".encode())
 
     with on_signal(note, *SIGNALS):
         yield stop
