@@ -133,7 +133,9 @@ def test_stopping_and_going_on_are_said_and_what_evaluate_gives_is_checked(
 
 def test_a_run_that_went_wrong_goes_on_in_a_new_folder(trained: Path, corpus: Path, tmp_path: Path) -> None:
     """As the message of a run that gives up says: from its newest checkpoint, with a lower rate and another seed."""
+    (trained.parent / "tokenizer").mkdir()  # whatever lies beside a run is not its own
     assert main(["train", "export", str(trained), "--out", str(tmp_path / "good")]) == 0
+    (trained.parent / "tokenizer").rmdir()
     command = ["train", "polyturn_3m", "--data", str(corpus), "--out", str(tmp_path / "run"), "--start"]
     command += [str(tmp_path / "good"), "--set", *SMALL]  # the tokenizer is exported too
     command += ["train.seed=1", "train.optimizer.peak_rate=1e-9", "train.optimizer.end_rate=1e-9"]

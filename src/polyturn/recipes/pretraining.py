@@ -193,9 +193,9 @@ def tokenizer_of(run: Path) -> Path | None:
     """
     from polyturn.hub.catalogue import resolve
 
-    made = run.absolute().parent / "tokenizer"
-    if made.exists():
-        return made
+    above = run.absolute().parent
+    if (above / "recipe.json").exists() and (above / "tokenizer").exists():  # of a recipe whose stage the run is
+        return above / "tokenizer"
     try:
         name = json.loads((run / "recipe.json").read_text())["tokenizer"]
     except (FileNotFoundError, ValueError, KeyError):

@@ -38,7 +38,7 @@ def claim(
     Args:
         data: digest of the training data.
         start: digest of the weights that it begins with; None for fresh ones.
-        recipe: goes into `recipe.json`, for people to read; nothing is compared with it.
+        recipe: goes into `recipe.json`, for people and for who exports the model; nothing is compared with it.
 
     Returns:
         The record: `settings`, `data`, `start`, `backend`; `began`, seconds since 1970; and `xla_flags`, which say
@@ -52,7 +52,7 @@ def claim(
     other = [name for name, value in mine.items() if there and fixed(value) != fixed(there[name])]
     if there and other:
         which = listed(differing(fixed(there["settings"]), fixed(json.loads(json.dumps(mine["settings"])))))
-        told = [f"{name} ({which})" if name == "settings" else name for name in other]
+        told = [f"{name} ({which})" if which and name == "settings" else name for name in other]
         raise UserError(f"{folder} holds a run with other {' and '.join(told)}; choose another folder or remove it.")
     remove_leftovers(folder, RECORD, RECIPE, "metrics.jsonl", "wandb_id", MARK)
     remove_leftovers(folder / "checkpoints")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from polyturn.data.config import Columns, Source
@@ -54,13 +55,12 @@ def read_jsonl(unit: Unit, source: Source, wanted: Wanted) -> Iterator[Raw | Dro
 
 def first_columns(sources: Iterable[Source]) -> list[str]:
     """What is there in the first line of the first source of JSONL, as a hint; nothing where that is no object."""
-    for source in sources:
-        if source.kind == "jsonl":
-            _, path = next(_table_files(source, ENDINGS))
-            _, line = next(lines(path, READ_BYTES), (0, b""))
-            with suppress(ValueError, RecursionError):
-                row = json.loads(line) if isinstance(line, bytes) else None
-                return list(row) if isinstance(row, dict) else []
+    files = (path for source in sources if source.kind == "jsonl" for _, path in _table_files(source, ENDINGS))
+    for path in islice(files, 1):
+        _, line = next(lines(path, READ_BYTES), (0, b""))
+        with suppress(ValueError, RecursionError):
+            row = json.loads(line) if isinstance(line, bytes) else None
+            return list(row) if isinstance(row, dict) else []
     return []
 
 
